@@ -1,0 +1,67 @@
+/* discover: pods and static lists -> the set of targets, as differences.
+ *
+ * Runs in the core's loop. Holds the present set; each call that brings new facts
+ * compares and reports only what is new and what is gone. A target that did not
+ * change is never mentioned.
+ */
+#pragma once
+
+#include "gleaner/kube.h"
+#include "gleaner/target.h"
+
+/* The annotations: object: built-in discovery by prometheus.io/* (docs/kubernetes.md, "gleaner rule"). */
+struct discover_annotation_options {
+	bool enabled;
+	const char *job_name;                      /* "kubernetes-pods" */
+	const char *prefix;                        /* "prometheus.io" */
+	uint64_t min_interval_ns, max_interval_ns; /* clamps of prometheus.io/interval (and scrape_interval), timeout */
+	uint64_t max_targets_per_pod;
+	bool host_network; /* annotated hostNetwork pods too */
+};
+extern const struct option_table discover_annotation_table;
+
+struct discover_settings {
+	const struct target_global_options *global;
+	const struct target_job_options *jobs; /* as configured */
+	size_t job_count;
+	const struct discover_annotation_options *annotations;
+	struct span node_name; /* a pod of another node is ignored; empty: not checked */
+};
+
+struct discover_events {
+	void (*added)(void *arg, struct target *target);
+	/* A changed target is reported as removed(old), added(new) with the same key; see also `changed`. */
+	void (*removed)(void *arg, struct target *target);
+	/* The same key with other content: the series cache may live on. NULL: removed + added. */
+	void (*changed)(void *arg, struct target *old_target, struct target *target);
+	/* A target that could not be made (bad annotation, address not of the pod, ...); once per cause and pod. */
+	void (*refused)(void *arg, struct labels discovered, const struct error *err);
+	void *arg;
+};
+
+struct discover;
+int discover_new(struct discover_events events, struct discover **ret_discover);
+/* No events. */
+void discover_free(struct discover *discover);
+/* New configuration (start, reload). All or nothing: on failure the old one stays. err as target_job_new. */
+int discover_configure(struct discover *discover, const struct discover_settings *settings, struct error *err);
+/* A new list of pods; a reference is taken. */
+int discover_pods(struct discover *discover, struct kube_pods *pods);
+
+/* The present set, in the order of job and key; valid until the next call that changes it. */
+struct target *const *discover_targets(const struct discover *discover, size_t *ret_count);
+/* NULL when absent. */
+struct target *discover_find(const struct discover *discover, uint64_t key);
+
+/* Targets that relabelling dropped, for the targets page: their discovered labels and job. */
+struct discover_dropped {
+	struct labels discovered;
+	struct span job_name;
+	size_t rule; /* index of the relabel rule */
+};
+const struct discover_dropped *discover_dropped(const struct discover *discover, size_t *ret_count);
+
+/* Whether the core may dial this target now: a pod's own addresses as the kubelet last told them, the node's for hostNetwork pods;
+ * static targets: addresses of this host. 0 with ret_address, -EACCES with err ("10.0.0.9 is not an address of pod ns/name"). */
+int discover_dial_address(const struct discover *discover, const struct target *target,
+	struct target_address *ret_address, struct error *err);

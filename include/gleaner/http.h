@@ -1,0 +1,91 @@
+/* http: HTTP/1.1 client on the event loop. libcurl lives here and nowhere else.
+ *
+ * One `struct http` per process or thread that has a loop; it owns the kept-alive
+ * connections. No proxy, no redirects, no cookies, no netrc, no authentication of
+ * its own accord, bodies counted byte by byte (libcurl's limits do not hold, see
+ * docs/decisions). Callbacks run in the loop's thread.
+ */
+#pragma once
+
+#include "gleaner/loop.h"
+#include "gleaner/option.h"
+
+struct http;
+struct http_call;
+
+struct http_options {
+	size_t max_connections;   /* kept alive at most */
+	bool dials;               /* false (scraper): never opens a socket itself; see http_request.connected_fd */
+	uint64_t max_lifetime_ns; /* a kept connection is not reused when older; 0: no limit */
+};
+int http_new(struct loop *loop, struct http_options options, struct http **ret_http);
+/* Cancels every call without its callback. */
+void http_free(struct http *http);
+
+/* What to trust and how to name ourselves. All texts are PEM or NULL; no file is read here. */
+struct http_tls {
+	const char *ca;          /* NULL: the system's certificates (core only) */
+	const char *cert, *key;  /* client certificate */
+	const char *server_name; /* SNI and verified name, instead of the URL's host */
+	bool insecure_skip_verify;
+	bool partial_chain; /* a leaf in `ca` is a trust anchor */
+};
+
+enum http_failure {
+	HTTP_OK,          /* a response came, whatever its status */
+	HTTP_NEED_SOCKET, /* no kept connection, and this http does not dial: call again with connected_fd */
+	HTTP_CONNECT,     /* refused, unreachable, connect timeout, DNS */
+	HTTP_TIMEOUT,     /* total, first byte or low speed */
+	HTTP_TLS,         /* handshake failed */
+	HTTP_TLS_VERIFY,  /* certificate not trusted or wrong name */
+	HTTP_BODY_LIMIT,  /* max_body_bytes reached */
+	HTTP_HEADER_LIMIT,
+	HTTP_PROTOCOL, /* not HTTP, malformed, cut off in the middle */
+	HTTP_REFUSED,  /* on_headers or on_body returned an error */
+	HTTP_OTHER,
+};
+const char *http_failure_name(enum http_failure failure);
+
+struct http_response {
+	enum http_failure failure;
+	unsigned status;          /* 0 when none came */
+	struct span content_type; /* header values, trimmed; empty when absent */
+	struct span content_encoding;
+	struct span retry_after;
+	uint64_t body_bytes;                          /* on the wire, before our inflating */
+	uint64_t connect_ns, first_byte_ns, total_ns; /* since the start of the call */
+	bool reused_connection;
+	struct error error; /* set unless HTTP_OK: for people */
+};
+
+struct http_request {
+	const char *url;
+	bool post; /* else GET */
+	const char *const
+		*headers; /* "Name: value", NULL-terminated; copied; no CR, LF or other control bytes (-EINVAL) */
+	struct span body; /* POST; must live until done */
+	uint64_t timeout_ns, connect_timeout_ns;
+	uint64_t first_byte_timeout_ns; /* 0: none */
+	size_t max_body_bytes;
+	size_t max_header_bytes;    /* 32 KiB when 0 */
+	const struct http_tls *tls; /* NULL: defaults; must live until done */
+	int connected_fd; /* a connected socket to use when no kept one serves, owned from here on; -1: none */
+	/* Optional: the status and headers are there, the body follows. Negative refuses it (HTTP_REFUSED). */
+	int (*on_headers)(void *arg, const struct http_response *response);
+	/* A piece of the body. Negative refuses the rest (HTTP_REFUSED). NULL: the body is dropped. */
+	int (*on_body)(void *arg, struct span piece);
+	/* The end, exactly once unless cancelled; the call is gone when it returns; new calls may be started in it. */
+	void (*on_done)(void *arg, const struct http_response *response);
+	void *arg;
+};
+/* 0, -EINVAL (bad URL or header: err says which), -ENOMEM. on_done is never called from within http_start. */
+int http_start(struct http *http, const struct http_request *request, struct http_call **ret_call, struct error *err);
+/* No callback comes any more. NULL is fine. Not from within on_headers/on_body (return an error there instead). */
+void http_cancel(struct http_call *call);
+
+/* The tls: object of the configuration (exporter, kubelet, scrape jobs). */
+struct http_tls_options {
+	const char *ca_file, *cert_file, *key_file, *server_name;
+	bool insecure_skip_verify;
+};
+extern const struct option_table http_tls_table;

@@ -1,0 +1,50 @@
+/* relabel: Prometheus relabelling. RE2 lives here (behind a C shim) and nowhere else.
+ *
+ * Linear time for every pattern. A compiled program is immutable and may be used
+ * by one thread at a time. source: docs of relabel_config, semantics 3.9.
+ */
+#pragma once
+
+#include "gleaner/option.h"
+
+enum relabel_action {
+	RELABEL_REPLACE,
+	RELABEL_KEEP,
+	RELABEL_DROP,
+	RELABEL_KEEPEQUAL,
+	RELABEL_DROPEQUAL,
+	RELABEL_HASHMOD,
+	RELABEL_LABELMAP,
+	RELABEL_LABELDROP,
+	RELABEL_LABELKEEP,
+	RELABEL_LOWERCASE,
+	RELABEL_UPPERCASE,
+};
+
+/* One relabel_config as configured. */
+struct relabel_rule {
+	struct option_position position;
+	struct option_strings source_labels;
+	const char *separator;                                       /* ";" */
+	const char *regex;                                           /* "(.*)" */
+	uint64_t modulus;                                            /* hashmod */
+	const char *target_label;                                    /* NULL when unset */
+	const char *replacement;                                     /* "$1" */
+	int action;                                                  /* enum relabel_action */
+	bool has_separator, has_regex, has_modulus, has_replacement; /* the key was written */
+};
+extern const struct option_table relabel_rule_table;
+
+struct relabel;
+/* Compiles and validates. err names the rule (position) and what is wrong: "relabel_configs[2]: regex: missing )".
+ * NULL program for no rules is not an error. 0, -EINVAL, -ENOMEM. */
+int relabel_compile(const struct relabel_rule *rules, size_t count, struct relabel **ret_relabel, struct error *err);
+void relabel_free(struct relabel *relabel);
+
+/* Applies the rules in order. relabel may be NULL (keeps all).
+ *   ret_rule   when 0 is returned and ret_rule is not NULL: index of the rule that dropped
+ *   returns    1 kept, 0 dropped, -ENOMEM */
+int relabel_apply(const struct relabel *relabel, struct labels_builder *labels, size_t *ret_rule);
+
+/* Prometheus' utf8 scheme: any non-empty UTF-8. */
+bool label_name_valid(struct span name);

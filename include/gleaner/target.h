@@ -1,0 +1,137 @@
+/* target: from discovered labels to something that can be scraped.
+ *
+ * Holds the scrape_config of the configuration file (Prometheus' keys), turns a
+ * discovered label set into a target by Prometheus' rules (semantics 3.2), and
+ * packs jobs and targets for the way to the scraper. Jobs and targets are
+ * immutable and refcounted; a target with the same key and the same content is
+ * the same target, through every poll and reload.
+ */
+#pragma once
+
+#include "gleaner/relabel.h"
+
+/* ---- configuration ---------------------------------------------------------- */
+
+struct target_limits {
+	uint64_t sample_limit;    /* 0: none (the ceiling of scrape_options still holds) */
+	uint64_t body_size_limit; /* bytes, uncompressed */
+	uint64_t label_limit, label_name_length_limit, label_value_length_limit;
+	uint64_t target_limit;
+};
+struct target_global_options {
+	uint64_t scrape_interval_ns, scrape_timeout_ns; /* 1m, 10s */
+	struct target_limits limits;
+	bool extra_scrape_metrics;
+	struct option_pairs external_labels;
+};
+extern const struct option_table target_global_table;
+
+struct target_static_config {
+	struct option_position position;
+	struct option_strings targets; /* host:port */
+	struct option_pairs labels;
+};
+/* One scrape_config as written; 0 / NULL fall back to global. */
+struct target_job_options {
+	struct option_position position;
+	const char *job_name;
+	uint64_t scrape_interval_ns, scrape_timeout_ns;
+	const char *metrics_path, *scheme;
+	struct option_lists params;
+	bool honor_labels, honor_timestamps, track_timestamps_staleness, enable_compression;
+	bool extra_scrape_metrics, extra_scrape_metrics_given;
+	const char *fallback_scrape_protocol;
+	struct target_limits limits;
+	struct option_objects relabel_configs;        /* struct relabel_rule */
+	struct option_objects metric_relabel_configs; /* struct relabel_rule */
+	struct option_objects static_configs;         /* struct target_static_config */
+	struct option_objects kubernetes_sd_configs;  /* struct target_kubernetes_sd */
+	struct {
+		const char *ca_file, *server_name;
+		bool insecure_skip_verify;
+	} tls_config;
+};
+struct target_kubernetes_sd {
+	struct option_position position;
+	const char *role;                 /* pod */
+	struct option_strings namespaces; /* namespaces.names; empty: all */
+};
+extern const struct option_table target_job_table;
+
+/* ---- job ---------------------------------------------------------------------- */
+
+/* What all targets of a job share, ready for use. Global defaults are already in. */
+struct target_job {
+	unsigned refs;
+	uint64_t content; /* hash of all below: the same content is the same job */
+	struct span name;
+	uint64_t interval_ns, timeout_ns;
+	struct span metrics_path, scheme;
+	struct option_lists params;
+	bool honor_labels, honor_timestamps, track_timestamps_staleness, enable_compression, extra_scrape_metrics;
+	bool fallback_openmetrics; /* else text 0.0.4 */
+	struct target_limits limits;
+	const struct relabel_rule *metric_rules; /* sources; the scraper compiles them */
+	size_t metric_rule_count;
+	struct relabel *relabel;             /* compiled relabel_configs; only in core; NULL: none */
+	struct span tls_ca, tls_server_name; /* PEM text, not a path */
+	bool tls_insecure_skip_verify;
+	struct arena arena;
+};
+/* Compiles the relabel rules, reads tls ca_file. err names position and key. */
+int target_job_new(const struct target_job_options *options, const struct target_global_options *global,
+	struct target_job **ret_job, struct error *err);
+struct target_job *target_job_ref(struct target_job *job);
+void target_job_unref(struct target_job *job);
+/* For wire: everything but `relabel`. */
+int target_job_pack(const struct target_job *job, struct buf *out);
+int target_job_unpack(struct span packed, struct target_job **ret_job);
+
+/* ---- target -------------------------------------------------------------------- */
+
+enum target_origin { TARGET_STATIC, TARGET_POD };
+
+struct target {
+	unsigned refs;
+	uint64_t key;     /* identity: origin, job, pod uid, container, port (static: the address) */
+	uint64_t content; /* hash of everything the scraper uses; same key and content: unchanged */
+	enum target_origin origin;
+	struct target_job *job;
+	struct span pod_uid;      /* TARGET_POD: whose addresses may be dialled */
+	struct labels labels;     /* public target labels, job and instance among them */
+	struct labels discovered; /* before relabelling; for the targets page; not packed */
+	struct labels
+		resource; /* resource attributes but service.name and service.instance.id: server.*, url.scheme, k8s.* */
+	struct span scheme; /* http or https */
+	struct span host;   /* of __address__, without port and brackets */
+	uint16_t port;      /* explicit or by the scheme */
+	struct span url;    /* scheme://address/path?query */
+	uint64_t interval_ns, timeout_ns;
+	struct arena arena;
+};
+
+/* Builds a target from a discovered label set (labels of the pod or static_config, `__address__` and `__meta_*` included).
+ *   identity   what makes the key besides the job's name, e.g. "<pod uid>/<container>/<port>"
+ *   returns    1 with ret_target; 0 dropped by relabelling (ret_rule says which rule) or because __address__ is empty; -EINVAL with
+ *              err (bad address, interval, ...); -ENOMEM
+ * Seeds job, __scheme__, ...; relabels; resource attributes come from the __meta_kubernetes_* labels of *before* relabelling. */
+int target_new(struct target_job *job, enum target_origin origin, struct span identity, struct labels discovered,
+	struct target **ret_target, size_t *ret_rule, struct error *err);
+struct target *target_ref(struct target *target);
+void target_unref(struct target *target);
+int target_pack(const struct target *target, struct buf *out);
+/* job: the unpacked job that the target belongs to (a reference is taken). -EBADMSG on any damage. */
+int target_unpack(struct span packed, struct target_job *job, struct target **ret_target);
+
+/* ---- addresses -------------------------------------------------------------------- */
+
+struct target_address {
+	bool is_ipv6; /* IPv4-mapped IPv6 is turned into IPv4 */
+	unsigned char bytes[16];
+	uint16_t port;
+};
+/* IP literals only (dotted quad, RFC 5952 forms; no zone, no octal, no shorthand), and "localhost" as 127.0.0.1. 0, -EINVAL. */
+int target_address_parse(struct span host, uint16_t port, struct target_address *ret_address);
+bool target_address_same_host(const struct target_address *a, const struct target_address *b);
+/* Loopback (127.0.0.0/8, ::1), or an address of one of this host's interfaces (getifaddrs). */
+bool target_address_is_local(const struct target_address *address);
