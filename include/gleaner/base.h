@@ -60,6 +60,8 @@ bool span_next(struct span *rest, char separator, struct span *ret_part);
 /* Decimal digits only, the whole span. Returns 0, -EINVAL, -ERANGE. */
 int span_to_u64(struct span s, uint64_t *ret_value);
 bool span_is_utf8(struct span s);
+/* Bytes of the well-formed UTF-8 sequence that s begins with; 0 when there is none. */
+size_t span_utf8_length(struct span s);
 
 /* ---- error: what a person must read --------------------------------------- */
 
@@ -215,6 +217,12 @@ struct duration_text {
 struct duration_text duration_format(uint64_t ns);
 /* "10MB", "64KiB", "0": powers of 1024 either way, as Prometheus; also a plain number of bytes. 0, -EINVAL, -ERANGE. */
 int bytes_parse(struct span text, uint64_t *ret_bytes);
+
+/* "2026-11-24T09:04:11.610Z" */
+struct time_text {
+	char text[40];
+};
+void time_format(uint64_t wall_ns, struct time_text *ret_text);
 
 struct rng {
 	uint64_t state[2];

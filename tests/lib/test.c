@@ -97,7 +97,7 @@ struct span test_file(const char *path)
 	return span_of(bytes, (size_t)size);
 }
 
-void test_free(struct span bytes)
+void test_file_free(struct span bytes)
 {
 	__real_free((void *)bytes.ptr);
 }

@@ -10,9 +10,9 @@
 
 #include "gleaner/base.h"
 
-/* A file below tests/ ("golden/x.txt"), followed by 64 zero bytes; fails the test when it is not there. Free with test_free. */
+/* A file below tests/ ("golden/x.txt"), followed by 64 zero bytes; fails the test when it is not there. Free with test_file_free. */
 struct span test_file(const char *path);
-void test_free(struct span bytes);
+void test_file_free(struct span bytes);
 
 /* Allocations (malloc, calloc, realloc) of the code under test since the program started. */
 size_t test_allocations(void);
