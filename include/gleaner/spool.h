@@ -25,14 +25,14 @@ enum spool_drop {
 	SPOOL_DROP_SIZE,     /* the ceiling: oldest first */
 	SPOOL_DROP_AGE,      /* older than max_age */
 	SPOOL_DROP_REFUSED,  /* the gateway refused the record for good (4xx) */
-	SPOOL_DROP_REJECTED, /* partial success: points the gateway did not take */
+	SPOOL_DROP_REJECTED, /* partial success: points the gateway did not take (its record counts as delivered) */
 	SPOOL_DROP_SHUTDOWN, /* still queued when the process ended */
 	SPOOL_DROP_COUNT
 };
 const char *spool_drop_name(enum spool_drop reason);
 
 struct spool_options {
-	uint64_t max_bytes;  /* 64 MiB of compressed records */
+	uint64_t max_bytes;  /* 64 MiB: compressed bodies, and about 100 bytes for each record */
 	uint64_t max_age_ns; /* 6h */
 };
 extern const struct option_table spool_options_table;
@@ -41,20 +41,21 @@ struct spool_stats {
 	uint64_t committed_records, committed_points;
 	uint64_t delivered_records, delivered_points;
 	uint64_t dropped_records[SPOOL_DROP_COUNT], dropped_points[SPOOL_DROP_COUNT];
-	uint64_t queued_records, queued_points, queued_bytes;
-	uint64_t oldest_t_max_ns; /* of the oldest queued record; 0 when empty */
+	uint64_t queued_records, queued_points, queued_bytes; /* in flight included; bytes as max_bytes counts them */
+	uint64_t oldest_t_max_ns;                             /* of the oldest queued record; 0 when empty */
 };
 
 struct spool;
 int spool_new(const struct spool_options *options, struct clock clock, struct spool **ret_spool);
 void spool_free(struct spool *spool);
-/* Commits a record; its body is copied. 0; -EMSGSIZE when it alone exceeds the ceiling (counted as SPOOL_DROP_SIZE); -ENOMEM. */
+/* Commits a record; its body is copied. 0; -EMSGSIZE when it does not fit beside the records in flight, whatever else were dropped
+ * (committed and counted as SPOOL_DROP_SIZE); -ENOMEM: not committed, the caller has to count it. */
 int spool_push(struct spool *spool, const struct spool_record *record);
 /* A file descriptor (eventfd) that is readable while records wait. Owned by the spool. */
 int spool_fd(const struct spool *spool);
 
-/* The oldest record that is not in flight; its body stays valid until spool_ack or spool_release of its id (drop-oldest skips records
- * in flight). 1, or 0 when there is none. */
+/* The oldest record that is not in flight; its body stays valid until spool_ack, spool_drop or spool_release of its id (drop-oldest
+ * skips records in flight). 1, or 0 when there is none. The three below ignore an id that is not in flight. */
 int spool_peek(struct spool *spool, struct spool_record *ret_record);
 /* Delivered; of its points `rejected` were refused by the gateway (partial success). */
 void spool_ack(struct spool *spool, uint64_t id, uint64_t rejected_points);
@@ -62,6 +63,6 @@ void spool_ack(struct spool *spool, uint64_t id, uint64_t rejected_points);
 void spool_drop(struct spool *spool, uint64_t id, enum spool_drop reason);
 /* Not delivered; goes back to its place. */
 void spool_release(struct spool *spool, uint64_t id);
-/* At the end of the process: what is queued is counted as SPOOL_DROP_SHUTDOWN. */
+/* At the end of the process, after the export thread's: what is queued, in flight included, is counted as SPOOL_DROP_SHUTDOWN. */
 void spool_close(struct spool *spool);
 void spool_stats(const struct spool *spool, struct spool_stats *ret_stats);
