@@ -5,18 +5,18 @@
 
 #include "gleaner/scrape.h"
 
-enum { S = 1000000000 };
+static const uint64_t S = NS_PER_SEC;
 
 static void a_phase_is_stable_and_within_the_interval(void **state)
 {
 	(void)state;
 	for (uint64_t key = 1; key < 100; key++) {
-		uint64_t first = scrape_first_tick(key, 15u * S, UINT64_C(1700000000) * S);
-		assert_true(first >= UINT64_C(1700000000) * S && first < UINT64_C(1700000015) * S);
+		uint64_t first = scrape_first_tick(key, 15u * S, 1700000000 * S);
+		assert_true(first >= 1700000000 * S && first < 1700000015 * S);
 		assert_true(scrape_first_tick(key, 15u * S, first) == first);
 		assert_true(scrape_first_tick(key, 15u * S, first + 1) == first + 15u * S);
 		/* After a restart an hour later the phase is the same. */
-		assert_true((scrape_first_tick(key, 15u * S, first + 3600u * (uint64_t)S) - first) % (15u * S) == 0);
+		assert_true((scrape_first_tick(key, 15u * S, first + 3600u * S) - first) % (15u * S) == 0);
 	}
 }
 
@@ -40,13 +40,13 @@ static void entries_come_due_in_the_order_of_their_ticks(void **state)
 	scrape_schedule_init(&schedule);
 	for (size_t i = 0; i < COUNT; i++) {
 		entries[i] = (struct scrape_entry){.key = i, .interval_ns = 10u * S};
-		assert_int_equal(scrape_schedule_add(&schedule, &entries[i], 0, 1000u * (uint64_t)S), 0);
+		assert_int_equal(scrape_schedule_add(&schedule, &entries[i], 0, 1000u * S), 0);
 	}
 	for (size_t i = 0; i < COUNT; i += 3) /* removing from the middle keeps the order */
 		scrape_schedule_remove(&schedule, &entries[i]);
-	assert_null(scrape_schedule_due(&schedule, 1000u * (uint64_t)S - 1, &wait));
+	assert_null(scrape_schedule_due(&schedule, 1000u * S - 1, &wait));
 	size_t due = 0;
-	while ((entry = scrape_schedule_due(&schedule, 1010u * (uint64_t)S, &wait))) {
+	while ((entry = scrape_schedule_due(&schedule, 1010u * S, &wait))) {
 		assert_true(entry->tick_ns >= last);
 		assert_int_equal(entry->heap_index, SIZE_MAX);
 		assert_true(entry->key % 3 != 0);
@@ -69,11 +69,11 @@ static void a_late_scrape_misses_ticks_and_queues_none(void **state)
 	uint64_t tick = entry.tick_ns;
 	assert_ptr_equal(scrape_schedule_due(&schedule, tick, &wait), &entry);
 	/* It took 25 s: the ticks after 10 and 20 s have passed. */
-	assert_int_equal(scrape_schedule_again(&schedule, &entry, 0, tick + 25u * (uint64_t)S), 0);
+	assert_int_equal(scrape_schedule_again(&schedule, &entry, 0, tick + 25u * S), 0);
 	assert_int_equal(entry.missed, 2);
-	assert_true(entry.tick_ns == tick + 30u * (uint64_t)S);
-	assert_null(scrape_schedule_due(&schedule, tick + 25u * (uint64_t)S, &wait));
-	assert_true(wait == 5u * (uint64_t)S);
+	assert_true(entry.tick_ns == tick + 30u * S);
+	assert_null(scrape_schedule_due(&schedule, tick + 25u * S, &wait));
+	assert_true(wait == 5u * S);
 	scrape_schedule_done(&schedule);
 }
 
@@ -89,7 +89,7 @@ static void a_quick_scrape_waits_for_its_next_tick(void **state)
 	scrape_schedule_due(&schedule, tick + 3, &wait);
 	scrape_schedule_again(&schedule, &entry, 0, tick + 1000);
 	assert_int_equal(entry.missed, 0);
-	assert_true(entry.tick_ns == tick + 10u * (uint64_t)S);
+	assert_true(entry.tick_ns == tick + 10u * S);
 	scrape_schedule_done(&schedule);
 }
 
@@ -97,16 +97,16 @@ static void a_new_scraper_catches_up_only_the_tick_of_the_present_interval(void 
 {
 	struct scrape_entry entry = {.key = 5, .interval_ns = 10u * S};
 	struct scrape_schedule schedule;
-	uint64_t tick = scrape_first_tick(5, 10u * S, 100u * (uint64_t)S), wait;
+	uint64_t tick = scrape_first_tick(5, 10u * S, 100u * S), wait;
 	uint64_t now = tick + 1u * S;
 	const struct {
 		uint64_t resume_after;
 		uint64_t expected;
 	} rows[] = {
-		{0, tick + 10u * (uint64_t)S},    /* nothing known: no tick is made up */
-		{tick, tick + 10u * (uint64_t)S}, /* was scraped */
-		{tick - 10u * (uint64_t)S, tick}, /* was not: due at once */
-		{tick - 50u * (uint64_t)S, tick}, /* older ones are gone */
+		{0, tick + 10u * S},    /* nothing known: no tick is made up */
+		{tick, tick + 10u * S}, /* was scraped */
+		{tick - 10u * S, tick}, /* was not: due at once */
+		{tick - 50u * S, tick}, /* older ones are gone */
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -125,9 +125,9 @@ static void a_clock_set_back_costs_at_most_one_interval(void **state)
 	uint64_t wait;
 	(void)state;
 	scrape_schedule_init(&schedule);
-	scrape_schedule_add(&schedule, &entry, 0, 100000u * (uint64_t)S);
-	assert_null(scrape_schedule_due(&schedule, 500u * (uint64_t)S, &wait));
-	assert_true(wait <= 10u * (uint64_t)S);
+	scrape_schedule_add(&schedule, &entry, 0, 100000u * S);
+	assert_null(scrape_schedule_due(&schedule, 500u * S, &wait));
+	assert_true(wait <= 10u * S);
 	scrape_schedule_done(&schedule);
 }
 
@@ -141,10 +141,10 @@ static void back_off_keeps_the_phase(void **state)
 	scrape_schedule_add(&schedule, &entry, 0, 0);
 	uint64_t tick = entry.tick_ns;
 	scrape_schedule_due(&schedule, tick, &wait);
-	scrape_schedule_again(&schedule, &entry, tick + 61u * (uint64_t)S, tick + 1);
-	assert_true(entry.tick_ns == tick + 70u * (uint64_t)S);
+	scrape_schedule_again(&schedule, &entry, tick + 61u * S, tick + 1);
+	assert_true(entry.tick_ns == tick + 70u * S);
 	assert_null(scrape_schedule_due(&schedule, tick + 2, &wait)); /* a long wait is not a clock set back */
-	assert_true(entry.tick_ns == tick + 70u * (uint64_t)S);
+	assert_true(entry.tick_ns == tick + 70u * S);
 	scrape_schedule_done(&schedule);
 }
 

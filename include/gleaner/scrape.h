@@ -32,9 +32,10 @@ uint64_t scrape_first_tick(uint64_t key, uint64_t interval_ns, uint64_t now_wall
 /* Who is due. A heap of entries the owner embeds; one in flight per entry; missed ticks are counted, never queued. */
 struct scrape_entry {
 	uint64_t key, interval_ns;
-	uint64_t tick_ns;  /* the next (or, in flight, the present) tick, wall clock */
-	uint64_t missed;   /* ticks that passed while the entry was in flight or the process was late */
-	size_t heap_index; /* SIZE_MAX: not in the heap */
+	uint64_t tick_ns;       /* the next (or, in flight, the present) tick, wall clock */
+	uint64_t not_before_ns; /* of its back-off; 0: none */
+	uint64_t missed;        /* ticks that passed while the entry was in flight or the process was late */
+	size_t heap_index;      /* SIZE_MAX: not in the heap */
 };
 struct scrape_schedule {
 	struct scrape_entry **heap;
