@@ -3,7 +3,8 @@
  * One `struct http` per process or thread that has a loop; it owns the kept-alive
  * connections. No proxy, no redirects, no cookies, no netrc, no authentication of
  * its own accord, bodies counted byte by byte (libcurl's limits do not hold, see
- * docs/decisions). Callbacks run in the loop's thread.
+ * docs/decisions). Callbacks run in the loop's thread. The process must ignore SIGPIPE:
+ * OpenSSL writes to sockets without MSG_NOSIGNAL.
  */
 #pragma once
 
@@ -17,9 +18,10 @@ struct http_options {
 	size_t max_connections;   /* kept alive at most */
 	bool dials;               /* false (scraper): never opens a socket itself; see http_request.connected_fd */
 	uint64_t max_lifetime_ns; /* a kept connection is not reused when older; 0: no limit */
+	uint64_t max_idle_ns;     /* nor when it was idle for longer; 0: 5 minutes */
 };
 int http_new(struct loop *loop, struct http_options options, struct http **ret_http);
-/* Cancels every call without its callback. */
+/* Cancels every call without its callback. Not from within a callback. */
 void http_free(struct http *http);
 
 /* What to trust and how to name ourselves. All texts are PEM or NULL; no file is read here. */
@@ -35,10 +37,10 @@ enum http_failure {
 	HTTP_OK,          /* a response came, whatever its status */
 	HTTP_NEED_SOCKET, /* no kept connection, and this http does not dial: call again with connected_fd */
 	HTTP_CONNECT,     /* refused, unreachable, connect timeout, DNS */
-	HTTP_TIMEOUT,     /* total, first byte or low speed */
+	HTTP_TIMEOUT,     /* total or first byte */
 	HTTP_TLS,         /* handshake failed */
 	HTTP_TLS_VERIFY,  /* certificate not trusted or wrong name */
-	HTTP_BODY_LIMIT,  /* max_body_bytes reached */
+	HTTP_BODY_LIMIT,  /* more than max_body_bytes */
 	HTTP_HEADER_LIMIT,
 	HTTP_PROTOCOL, /* not HTTP, malformed, cut off in the middle */
 	HTTP_REFUSED,  /* on_headers or on_body returned an error */
@@ -62,14 +64,15 @@ struct http_request {
 	const char *url;
 	bool post; /* else GET */
 	const char *const
-		*headers; /* "Name: value", NULL-terminated; copied; no CR, LF or other control bytes (-EINVAL) */
-	struct span body; /* POST; must live until done */
-	uint64_t timeout_ns, connect_timeout_ns;
+		*headers;    /* "Name: value", NULL-terminated; copied; no CR, LF or other control bytes (-EINVAL) */
+	struct span body;    /* POST; must live until done */
+	uint64_t timeout_ns; /* total, connecting included; not 0 (-EINVAL) */
+	uint64_t connect_timeout_ns;    /* 0: the total */
 	uint64_t first_byte_timeout_ns; /* 0: none */
-	size_t max_body_bytes;
-	size_t max_header_bytes;    /* 32 KiB when 0 */
-	const struct http_tls *tls; /* NULL: defaults; must live until done */
-	int connected_fd; /* a connected socket to use when no kept one serves, owned from here on; -1: none */
+	size_t max_body_bytes;          /* on the wire; one byte more fails */
+	size_t max_header_bytes;        /* 32 KiB when 0 */
+	const struct http_tls *tls;     /* NULL: defaults; must live until done */
+	int connected_fd; /* a connected socket to use when no kept one serves, owned from here on also when http_start fails; -1: none */
 	/* Optional: the status and headers are there, the body follows. Negative refuses it (HTTP_REFUSED). */
 	int (*on_headers)(void *arg, const struct http_response *response);
 	/* A piece of the body. Negative refuses the rest (HTTP_REFUSED). NULL: the body is dropped. */
