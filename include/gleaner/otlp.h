@@ -38,7 +38,7 @@ int otlp_summary_record(struct buf *out, struct span attributes, const double *q
 
 static inline void otlp_store64(char *at, uint64_t value)
 {
-	memcpy(at, &value, sizeof(value)); /* little-endian hosts only; base checks that at build time */
+	memcpy(at, &value, sizeof(value)); /* little-endian hosts only; agent/otlp/encode.h asserts that */
 }
 
 /* Patches: `end` is one past the record's last byte. Times in ns; start 0 means unset. */
@@ -66,7 +66,7 @@ struct otlp_exemplar {
 	struct span attributes;        /* run made with otlp_exemplar_attribute */
 };
 int otlp_exemplar_attribute(struct buf *attributes, struct span key, struct span value);
-/* Appends a copy of a number or histogram record with exemplars added. */
+/* Appends a copy of a number or histogram record with exemplars added; the copy can be patched like the original. */
 int otlp_record_with_exemplars(
 	struct buf *out, enum otlp_data data, struct span record, const struct otlp_exemplar *exemplars, size_t count);
 
@@ -74,7 +74,7 @@ int otlp_record_with_exemplars(
 
 /* The part of a Metric message before its data: name, description, unit, metadata {prometheus.type: type}. unit is UCUM. */
 int otlp_metric_head(struct buf *out, struct span name, struct span description, struct span unit, struct span type);
-/* InstrumentationScope message body: name, version, then otlp_resource_attribute with `scope_attributes` appended by it. */
+/* InstrumentationScope message body: name, version, attributes (a run made with otlp_resource_attribute). */
 int otlp_scope(struct buf *out, struct span name, struct span version, struct span scope_attributes);
 
 struct otlp_request {
@@ -95,13 +95,16 @@ struct otlp_batch_limits {
 int otlp_batch_new(struct otlp_batch_limits limits, int (*sealed)(void *arg, const struct otlp_request *request),
 	void *arg, struct otlp_batch **ret_batch);
 void otlp_batch_free(struct otlp_batch *batch);
-/* Each opens its level and closes what was open below. Spans need to live until the level is closed (a cut re-opens all
- * levels in the next request). Empty levels leave no bytes.
+/* Each opens its level and closes what was open below; a level that is open with the same bytes just goes on. Spans need to
+ * live until the level is closed (a cut re-opens all levels in the next request). Empty levels leave no bytes.
  *   resource  a run made with otlp_resource_attribute; scope: made with otlp_scope; head: made with otlp_metric_head */
 int otlp_batch_resource(struct otlp_batch *batch, struct span resource);
 int otlp_batch_scope(struct otlp_batch *batch, struct span scope, struct span schema_url);
 int otlp_batch_metric(struct otlp_batch *batch, struct span head, enum otlp_data data);
-/* A run of `count` whole records of the open metric. May seal in the middle of the run (between records). */
+/* A run of `count` whole records of the open metric. May seal in the middle of the run (between records); both requests then
+ * carry the run's time range. A record that is larger than any request may be gets a request of its own.
+ * 0; -ENOMEM (nothing of the run's rest was taken, the batch is sound); what `sealed` returned, with the run's rest not taken.
+ * Cost: one copy; a run that is cut is also walked. */
 int otlp_batch_points(
 	struct otlp_batch *batch, struct span records, uint32_t count, uint64_t t_min_ns, uint64_t t_max_ns);
 /* Closes all levels (the spans given are no longer needed). */
