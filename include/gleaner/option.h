@@ -62,17 +62,19 @@ struct option_table;
 struct option {
 	const char *name; /* NULL ends a table */
 	enum option_kind kind;
-	size_t offset;           /* offsetof(struct, field) */
-	const char *value;       /* the default, as one would write it; NULL: unset (0, NULL, empty) */
+	size_t offset; /* offsetof(struct, field) */
+	/* The default, as one would write it (STRINGS: one item); NULL: unset (0, NULL, empty). A key without a value (null), or
+	 * with ${env:NAME} alone that is empty, counts as not written. */
+	const char *value;
 	const char *help;        /* one sentence for --help and docs/config.md, with the unit */
 	const char *environment; /* variable that gives the default when set, or NULL */
 	const char *const
 		*choices;  /* OPTION_CHOICE: names, NULL-terminated; letter case is ignored when the table says so */
 	uint64_t min, max; /* of COUNT, DURATION (ns), BYTES; max 0: none */
 	const struct option_table *fields; /* OPTION_OBJECT, OPTION_OBJECTS */
-	bool required;
-	bool secret;         /* shown as <secret> wherever the configuration is shown */
-	size_t given_offset; /* when not 0: offsetof a bool that becomes true when the key was written */
+	bool required;                     /* in an object that was written */
+	bool secret;                       /* shown as <secret> wherever the configuration is shown */
+	size_t given_offset;               /* when not 0: offsetof a bool that becomes true when the key was written */
 };
 
 struct option_table {
@@ -83,7 +85,10 @@ struct option_table {
 	bool positioned;              /* the struct begins with a struct option_position */
 	bool choices_ignore_case;
 	/* What a table cannot say (timeout <= interval, a regex compiles). Called once the object is filled, its inner objects
-	 * checked before it. On failure fills err and, when one key is to blame, *ret_key with its name, so that the error
-	 * points at that key's value. May be NULL. */
+	 * checked before it; not when one of its keys was wrong already. Also called for an object that was not written, so
+	 * the defaults must pass. On failure returns -EINVAL, fills err and, when one key is to blame, *ret_key with its name,
+	 * so that the error points at that key's value. May be NULL. */
 	int (*check)(void *object, struct arena *arena, const char **ret_key, struct error *err);
+	/* Keys that Prometheus or the Collector know and this version does not: the error says so. NULL-terminated, or NULL. */
+	const char *const *unsupported;
 };
