@@ -149,7 +149,7 @@ int expo_number(struct span text, double *ret_value)
 	if (text.len == 0)
 		return -EINVAL;
 	int r = expo_scan_number(text.ptr, end, &stop, &value);
-	if (r == 0 && stop != end)
+	if (r != -EINVAL && stop != end)
 		r = -EINVAL;
 	if (r == 0)
 		*ret_value = value;

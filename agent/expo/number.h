@@ -90,7 +90,7 @@ static inline const char *expo_scan_exponent(const char *at, const char *end, in
 
 /* Reads a number as far as it goes.
  *   end      NULL: the text is followed by EXPO_PADDING zero bytes, as a body is, and no bound is checked
- *   ret_end  behind the number
+ *   ret_end  behind the number, also when it is too large
  *   returns  0, -EINVAL, -ERANGE (overflow) */
 static inline __attribute__((always_inline)) int expo_scan_number(
 	const char *at, const char *end, const char **ret_end, double *ret_value)
@@ -130,8 +130,6 @@ static inline __attribute__((always_inline)) int expo_scan_number(
 		*ret_end = at;
 		return 0;
 	}
-	int r = expo_decimal_round(&decimal, ret_value);
-	if (r == 0)
-		*ret_end = at;
-	return r;
+	*ret_end = at;
+	return expo_decimal_round(&decimal, ret_value);
 }
