@@ -19,17 +19,25 @@ struct target_limits {
 	uint64_t target_limit;
 };
 struct target_global_options {
-	uint64_t scrape_interval_ns, scrape_timeout_ns; /* 1m, 10s */
+	uint64_t scrape_interval_ns,
+		scrape_timeout_ns; /* 1m; 10s, or the interval when that is shorter and no timeout was given */
+	bool scrape_timeout_given;
 	struct target_limits limits;
 	bool extra_scrape_metrics;
-	struct option_pairs external_labels;
+	struct option_pairs external_labels; /* overwrite target labels of the same name */
 };
 extern const struct option_table target_global_table;
 
+/* Addresses must be of this host, which is checked when the file is read, unless a relabel rule of the job writes __address__;
+ * what is dialled is checked again in any case. */
 struct target_static_config {
 	struct option_position position;
 	struct option_strings targets; /* host:port */
 	struct option_pairs labels;
+};
+struct target_tls_options {
+	const char *ca_file, *server_name;
+	bool insecure_skip_verify;
 };
 /* One scrape_config as written; 0 / NULL fall back to global. */
 struct target_job_options {
@@ -46,10 +54,7 @@ struct target_job_options {
 	struct option_objects metric_relabel_configs; /* struct relabel_rule */
 	struct option_objects static_configs;         /* struct target_static_config */
 	struct option_objects kubernetes_sd_configs;  /* struct target_kubernetes_sd */
-	struct {
-		const char *ca_file, *server_name;
-		bool insecure_skip_verify;
-	} tls_config;
+	struct target_tls_options tls_config;
 };
 struct target_kubernetes_sd {
 	struct option_position position;
@@ -64,6 +69,7 @@ extern const struct option_table target_job_table;
 struct target_job {
 	unsigned refs;
 	uint64_t content; /* hash of all below: the same content is the same job */
+	uint64_t packed;  /* hash of what the scraper gets of it (target_job_pack) */
 	struct span name;
 	uint64_t interval_ns, timeout_ns;
 	struct span metrics_path, scheme;
@@ -74,17 +80,20 @@ struct target_job {
 	const struct relabel_rule *metric_rules; /* sources; the scraper compiles them */
 	size_t metric_rule_count;
 	struct relabel *relabel;             /* compiled relabel_configs; only in core; NULL: none */
+	struct option_pairs external_labels; /* only in core; the targets have them among their labels */
 	struct span tls_ca, tls_server_name; /* PEM text, not a path */
 	bool tls_insecure_skip_verify;
 	struct arena arena;
 };
-/* Compiles the relabel rules, reads tls ca_file. err names position and key. */
+/* Copies the options, compiles the relabel rules, reads tls ca_file. err names job and key: "job `web`: scrape_timeout: ...".
+ * 0, -EINVAL, -ENOMEM, or what reading the file gave. */
 int target_job_new(const struct target_job_options *options, const struct target_global_options *global,
 	struct target_job **ret_job, struct error *err);
 struct target_job *target_job_ref(struct target_job *job);
 void target_job_unref(struct target_job *job);
-/* For wire: everything but `relabel`. */
+/* For wire: everything but `relabel` and external_labels; layout in agent/target/pack.c. 0 or out->failed. */
 int target_job_pack(const struct target_job *job, struct buf *out);
+/* -EBADMSG on any damage, -ENOMEM. */
 int target_job_unpack(struct span packed, struct target_job **ret_job);
 
 /* ---- target -------------------------------------------------------------------- */
@@ -94,27 +103,30 @@ enum target_origin { TARGET_STATIC, TARGET_POD };
 struct target {
 	unsigned refs;
 	uint64_t key;     /* identity: origin, job, pod uid, container, port (static: the address) */
-	uint64_t content; /* hash of everything the scraper uses; same key and content: unchanged */
+	uint64_t content; /* hash of everything the scraper uses, the job included; same key and content: unchanged */
 	enum target_origin origin;
 	struct target_job *job;
 	struct span pod_uid;      /* TARGET_POD: whose addresses may be dialled */
 	struct labels labels;     /* public target labels, job and instance among them */
 	struct labels discovered; /* before relabelling; for the targets page; not packed */
-	struct labels
-		resource; /* resource attributes but service.name and service.instance.id: server.*, url.scheme, k8s.* */
-	struct span scheme; /* http or https */
-	struct span host;   /* of __address__, without port and brackets */
-	uint16_t port;      /* explicit or by the scheme */
-	struct span url;    /* scheme://address/path?query */
+	struct labels resource;   /* attributes but service.name and service.instance.id: server.*, url.scheme, k8s.* */
+	struct span scheme;       /* http or https */
+	struct span host;         /* of __address__, without port and brackets; a name or an IP literal */
+	uint16_t port;            /* explicit or by the scheme */
+	struct span url;          /* scheme://address/path?query, percent-encoded as Go does it */
 	uint64_t interval_ns, timeout_ns;
 	struct arena arena;
 };
 
 /* Builds a target from a discovered label set (labels of the pod or static_config, `__address__` and `__meta_*` included).
- *   identity   what makes the key besides the job's name, e.g. "<pod uid>/<container>/<port>"
- *   returns    1 with ret_target; 0 dropped by relabelling (ret_rule says which rule) or because __address__ is empty; -EINVAL with
- *              err (bad address, interval, ...); -ENOMEM
+ *   identity   what makes the key besides origin and the job's name, e.g. "<pod uid>/<container>/<port>"
+ *   discovered borrowed only for the call
+ *   ret_rule   when 0 is returned and ret_rule is not NULL: the rule that dropped, TARGET_NO_RULE when __address__ was empty
+ *   returns    1 with ret_target; 0 dropped by relabelling or because __address__ is empty; -EINVAL with err (bad address,
+ *              interval, ...); -ENOMEM
+ *   cost       the relabel rules and some KiB of copies
  * Seeds job, __scheme__, ...; relabels; resource attributes come from the __meta_kubernetes_* labels of *before* relabelling. */
+#define TARGET_NO_RULE SIZE_MAX
 int target_new(struct target_job *job, enum target_origin origin, struct span identity, struct labels discovered,
 	struct target **ret_target, size_t *ret_rule, struct error *err);
 struct target *target_ref(struct target *target);
@@ -125,6 +137,11 @@ int target_unpack(struct span packed, struct target_job *job, struct target **re
 
 /* ---- addresses -------------------------------------------------------------------- */
 
+/* Splits an __address__ as Prometheus reads it: host:port, [v6]:port, host, v6.
+ *   ret_port   0 when there is none
+ *   returns    0; -EINVAL with err */
+int target_address_split(struct span address, struct span *ret_host, uint16_t *ret_port, struct error *err);
+
 struct target_address {
 	bool is_ipv6; /* IPv4-mapped IPv6 is turned into IPv4 */
 	unsigned char bytes[16];
@@ -133,5 +150,6 @@ struct target_address {
 /* IP literals only (dotted quad, RFC 5952 forms; no zone, no octal, no shorthand), and "localhost" as 127.0.0.1. 0, -EINVAL. */
 int target_address_parse(struct span host, uint16_t port, struct target_address *ret_address);
 bool target_address_same_host(const struct target_address *a, const struct target_address *b);
-/* Loopback (127.0.0.0/8, ::1), or an address of one of this host's interfaces (getifaddrs). */
+/* Loopback (127.0.0.0/8, ::1), or an address of one of this host's interfaces (getifaddrs); link-local ones need a zone and are not.
+ * False, too, when the interfaces cannot be listed. */
 bool target_address_is_local(const struct target_address *address);

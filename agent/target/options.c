@@ -1,0 +1,402 @@
+/* The configuration keys of `global` and `scrape_configs`: Prometheus' names, defaults and checks (semantics: scrape_config fields).
+ *
+ * Two rules are ours: a static target is on this host, and identity encoding is asked for unless enable_compression says otherwise.
+ */
+#include "gleaner/target.h"
+
+#include <errno.h>
+
+/* ---- checks ---------------------------------------------------------------------- */
+
+static int blame(const char **ret_key, const char *key)
+{
+	*ret_key = key;
+	return -EINVAL;
+}
+
+static int check_names(const struct option_pairs *pairs, struct error *err)
+{
+	for (size_t i = 0; i < pairs->count; i++)
+		if (!label_name_valid(span_str(pairs->items[i].name)))
+			return error_set(err, EINVAL, "`%s` is not a label name, non-empty UTF-8 is expected",
+				escape_bytes(span_str(pairs->items[i].name)).text);
+	return 0;
+}
+
+static int global_check(void *object, struct arena *arena, const char **ret_key, struct error *err)
+{
+	(void)arena;
+	struct target_global_options *global = object;
+	if (!global->scrape_timeout_given && global->scrape_timeout_ns > global->scrape_interval_ns)
+		global->scrape_timeout_ns = global->scrape_interval_ns;
+	if (global->scrape_timeout_ns > global->scrape_interval_ns) {
+		error_set(err, EINVAL, "%s is longer than scrape_interval, %s",
+			duration_format(global->scrape_timeout_ns).text,
+			duration_format(global->scrape_interval_ns).text);
+		return blame(ret_key, "scrape_timeout");
+	}
+	return check_names(&global->external_labels, err) < 0 ? blame(ret_key, "external_labels") : 0;
+}
+
+static int static_check(void *object, struct arena *arena, const char **ret_key, struct error *err)
+{
+	(void)arena;
+	const struct target_static_config *config = object;
+	for (size_t i = 0; i < config->targets.count; i++) {
+		struct span host;
+		uint16_t port;
+		if (target_address_split(span_str(config->targets.items[i]), &host, &port, err) < 0)
+			return blame(ret_key, "targets");
+	}
+	return check_names(&config->labels, err) < 0 ? blame(ret_key, "labels") : 0;
+}
+
+static int kubernetes_check(void *object, struct arena *arena, const char **ret_key, struct error *err)
+{
+	(void)arena;
+	const struct target_kubernetes_sd *config = object;
+	if (span_eq(span_str(config->role), SPAN("pod")))
+		return 0;
+	error_set(err, EINVAL,
+		"role `%s` is not supported, only `pod`: the kubelet knows the pods of its node and nothing else",
+		escape_bytes(span_str(config->role)).text);
+	return blame(ret_key, "role");
+}
+
+static bool writes_address(const struct option_objects *rules)
+{
+	const struct relabel_rule *rule = rules->items;
+	for (size_t i = 0; i < rules->count; i++) {
+		const char *target = rule[i].target_label;
+		if (target && (strchr(target, '$') || strcmp(target, "__address__") == 0))
+			return true;
+	}
+	return false;
+}
+
+/* Static targets are of this host; a rule that writes the address makes what stands in the file no address yet. */
+static int check_static_targets(const struct target_job_options *job, struct error *err)
+{
+	const struct target_static_config *config = job->static_configs.items;
+	if (writes_address(&job->relabel_configs))
+		return 0;
+	for (size_t i = 0; i < job->static_configs.count; i++)
+		for (size_t j = 0; j < config[i].targets.count; j++) {
+			struct span text = span_str(config[i].targets.items[j]), host = SPAN_NONE;
+			struct target_address address;
+			uint16_t port = 0;
+			if (target_address_split(text, &host, &port, NULL) == 0 &&
+				target_address_parse(host, port, &address) == 0 && target_address_is_local(&address))
+				continue;
+			return error_set(err, EINVAL,
+				"`%s` (targets[%zu] of the static_config in line %u) is not on this host; only this "
+				"node is scraped, so host:port "
+				"with 127.0.0.1, ::1, localhost or an IP address of this host is expected",
+				escape_bytes(text).text, j, config[i].position.line);
+		}
+	return 0;
+}
+
+static int check_params(const struct option_lists *params, struct error *err)
+{
+	for (size_t i = 0; i < params->count; i++)
+		if (!params->items[i].name[0])
+			return error_set(err, EINVAL, "a parameter has no name");
+	return 0;
+}
+
+static const char *const protocols[] = {
+	"PrometheusText0.0.4", "PrometheusText1.0.0", "OpenMetricsText0.0.1", "OpenMetricsText1.0.0", NULL};
+
+static int check_protocol(const char *name, struct error *err)
+{
+	for (size_t i = 0; name && protocols[i]; i++)
+		if (strcmp(name, protocols[i]) == 0)
+			return 0;
+	return !name ? 0
+		     : error_set(err, EINVAL, "`%s` is not one of %s, %s, %s, %s", escape_bytes(span_str(name)).text,
+			       protocols[0], protocols[1], protocols[2], protocols[3]);
+}
+
+static int job_check(void *object, struct arena *arena, const char **ret_key, struct error *err)
+{
+	(void)arena;
+	const struct target_job_options *job = object;
+	struct span scheme = span_str(job->scheme);
+	if (span_str(job->job_name).len == 0) {
+		error_set(err, EINVAL, "a name is expected");
+		return blame(ret_key, "job_name");
+	}
+	/* Against the interval of `global` only target_job_new can compare. */
+	if (job->scrape_interval_ns > 0 && job->scrape_timeout_ns > job->scrape_interval_ns) {
+		error_set(err, EINVAL, "%s is longer than scrape_interval, %s",
+			duration_format(job->scrape_timeout_ns).text, duration_format(job->scrape_interval_ns).text);
+		return blame(ret_key, "scrape_timeout");
+	}
+	if (!span_eq(scheme, SPAN("http")) && !span_eq(scheme, SPAN("https"))) {
+		error_set(err, EINVAL, "`%s` is not http or https", escape_bytes(scheme).text);
+		return blame(ret_key, "scheme");
+	}
+	if (check_params(&job->params, err) < 0)
+		return blame(ret_key, "params");
+	if (check_protocol(job->fallback_scrape_protocol, err) < 0)
+		return blame(ret_key, "fallback_scrape_protocol");
+	return check_static_targets(job, err) < 0 ? blame(ret_key, "static_configs") : 0;
+}
+
+/* ---- tables ---------------------------------------------------------------------- */
+
+#define GLOBAL(field)        offsetof(struct target_global_options, field)
+#define JOB(field)           offsetof(struct target_job_options, field)
+#define STATIC(field)        offsetof(struct target_static_config, field)
+#define SD(field)            offsetof(struct target_kubernetes_sd, field)
+#define TLS(field)           offsetof(struct target_tls_options, field)
+#define NONE_BELOW_1MS       .min = NS_PER_MS
+#define FALLS_BACK_TO_GLOBAL " Not given: that of `global`."
+
+/* The rows that `global` and a scrape_config share. */
+#define LIMIT_ROWS(at, more)                                                                                           \
+	{.name = "sample_limit",                                                                                       \
+		.kind = OPTION_COUNT,                                                                                  \
+		.offset = at(limits.sample_limit),                                                                     \
+		.help = "Samples of one scrape, after metric relabelling, above which the scrape fails; 0: no limit "  \
+			"of "                                                                                          \
+			"its own." more},                                                                              \
+		{.name = "body_size_limit",                                                                            \
+			.kind = OPTION_BYTES,                                                                          \
+			.offset = at(limits.body_size_limit),                                                          \
+			.help = "Bytes of an uncompressed body from which on the scrape fails; 0: no limit of its "    \
+				"own." more},                                                                          \
+		{.name = "label_limit",                                                                                \
+			.kind = OPTION_COUNT,                                                                          \
+			.offset = at(limits.label_limit),                                                              \
+			.help = "Labels of a series, name included, above which the scrape fails; 0: no limit of its " \
+				"own." more},                                                                          \
+		{.name = "label_name_length_limit",                                                                    \
+			.kind = OPTION_COUNT,                                                                          \
+			.offset = at(limits.label_name_length_limit),                                                  \
+			.help = "Bytes of a label name above which the scrape fails; 0: no limit of its own." more},   \
+		{.name = "label_value_length_limit",                                                                   \
+			.kind = OPTION_COUNT,                                                                          \
+			.offset = at(limits.label_value_length_limit),                                                 \
+			.help = "Bytes of a label value above which the scrape fails; 0: no limit of its own." more},  \
+	{                                                                                                              \
+		.name = "target_limit", .kind = OPTION_COUNT, .offset = at(limits.target_limit),                       \
+		.help = "Targets of a job above which all its scrapes fail; 0: no limit." more                         \
+	}
+
+static const struct option global_options[] = {
+	{.name = "scrape_interval",
+		.kind = OPTION_DURATION,
+		.offset = GLOBAL(scrape_interval_ns),
+		.value = "1m",
+		NONE_BELOW_1MS,
+		.help = "How often targets are scraped."},
+	{.name = "scrape_timeout",
+		.kind = OPTION_DURATION,
+		.offset = GLOBAL(scrape_timeout_ns),
+		.given_offset = GLOBAL(scrape_timeout_given),
+		.value = "10s",
+		NONE_BELOW_1MS,
+		.help = "How long a scrape may take, connecting included; not longer than the interval."},
+	LIMIT_ROWS(GLOBAL, ""),
+	{.name = "extra_scrape_metrics",
+		.kind = OPTION_BOOL,
+		.offset = GLOBAL(extra_scrape_metrics),
+		.value = "false",
+		.help = "Three more metrics about each scrape: scrape_timeout_seconds, scrape_sample_limit, "
+			"scrape_body_size_bytes."},
+	{.name = "external_labels",
+		.kind = OPTION_PAIRS,
+		.offset = GLOBAL(external_labels),
+		.help = "Labels that every target gets last; they replace target labels of the same name."},
+	{.name = NULL},
+};
+
+const struct option_table target_global_table = {
+	.name = "global",
+	.help = "What holds for all scrape_configs that do not say otherwise.",
+	.size = sizeof(struct target_global_options),
+	.options = global_options,
+	.check = global_check,
+};
+
+static const struct option static_options[] = {
+	{.name = "targets",
+		.kind = OPTION_STRINGS,
+		.offset = STATIC(targets),
+		.help = "Addresses, host:port, of this host: 127.0.0.1, [::1], localhost or an IP address of one of "
+			"its interfaces."},
+	{.name = "labels", .kind = OPTION_PAIRS, .offset = STATIC(labels), .help = "Labels of these targets."},
+	{.name = NULL},
+};
+
+static const struct option_table static_table = {
+	.name = "static_config",
+	.help = "Targets that are written down instead of discovered.",
+	.size = sizeof(struct target_static_config),
+	.options = static_options,
+	.positioned = true,
+	.check = static_check,
+};
+
+static const struct option namespaces_options[] = {
+	{.name = "names",
+		.kind = OPTION_STRINGS,
+		.offset = 0,
+		.help = "Names of the namespaces whose pods are taken; none: all."},
+	{.name = NULL},
+};
+
+static const struct option_table namespaces_table = {
+	.name = "namespaces",
+	.help = "Which namespaces' pods are taken.",
+	.size = sizeof(struct option_strings),
+	.options = namespaces_options,
+};
+
+static const struct option kubernetes_options[] = {
+	{.name = "role",
+		.kind = OPTION_STRING,
+		.offset = SD(role),
+		.required = true,
+		.help = "What is discovered; only `pod`: the pods of this node, as its kubelet lists them."},
+	{.name = "namespaces",
+		.kind = OPTION_OBJECT,
+		.offset = SD(namespaces),
+		.fields = &namespaces_table,
+		.help = "Which namespaces' pods are taken."},
+	{.name = NULL},
+};
+
+static const struct option_table kubernetes_table = {
+	.name = "kubernetes_sd_config",
+	.help = "Discovery of the node's pods, with the meta labels of Prometheus' role pod.",
+	.size = sizeof(struct target_kubernetes_sd),
+	.options = kubernetes_options,
+	.positioned = true,
+	.check = kubernetes_check,
+};
+
+static const struct option tls_options[] = {
+	{.name = "ca_file",
+		.kind = OPTION_STRING,
+		.offset = TLS(ca_file),
+		.help = "PEM file with the authorities that may have signed a target's certificate; not given: the "
+			"system's."},
+	{.name = "server_name",
+		.kind = OPTION_STRING,
+		.offset = TLS(server_name),
+		.help = "Name that the certificate must have; not given: the host of the address."},
+	{.name = "insecure_skip_verify",
+		.kind = OPTION_BOOL,
+		.offset = TLS(insecure_skip_verify),
+		.value = "false",
+		.help = "Accept any certificate."},
+	{.name = NULL},
+};
+
+static const struct option_table tls_table = {
+	.name = "tls_config",
+	.help = "TLS of the scrapes of a job whose scheme is https.",
+	.size = sizeof(struct target_tls_options),
+	.options = tls_options,
+};
+
+static const struct option job_options[] = {
+	{.name = "job_name",
+		.kind = OPTION_STRING,
+		.offset = JOB(job_name),
+		.required = true,
+		.help = "Name of the job, unique; label `job` and service.name of its targets."},
+	{.name = "scrape_interval",
+		.kind = OPTION_DURATION,
+		.offset = JOB(scrape_interval_ns),
+		.help = "How often targets are scraped." FALLS_BACK_TO_GLOBAL},
+	{.name = "scrape_timeout",
+		.kind = OPTION_DURATION,
+		.offset = JOB(scrape_timeout_ns),
+		.help = "How long a scrape may take, connecting included; not longer than the "
+			"interval." FALLS_BACK_TO_GLOBAL},
+	{.name = "metrics_path",
+		.kind = OPTION_STRING,
+		.offset = JOB(metrics_path),
+		.value = "/metrics",
+		.help = "Path of the URL, taken literally: a `?` in it is escaped, so a query belongs in `params`."},
+	{.name = "scheme", .kind = OPTION_STRING, .offset = JOB(scheme), .value = "http", .help = "http or https."},
+	{.name = "params",
+		.kind = OPTION_LISTS,
+		.offset = JOB(params),
+		.help = "Query parameters of the URL, each with its values."},
+	{.name = "honor_labels",
+		.kind = OPTION_BOOL,
+		.offset = JOB(honor_labels),
+		.value = "false",
+		.help = "Where a series has a label of the target already, keep the series' value instead of renaming "
+			"it to "
+			"exported_<name>."},
+	{.name = "honor_timestamps",
+		.kind = OPTION_BOOL,
+		.offset = JOB(honor_timestamps),
+		.value = "true",
+		.help = "Take timestamps from the body where it has them."},
+	{.name = "track_timestamps_staleness",
+		.kind = OPTION_BOOL,
+		.offset = JOB(track_timestamps_staleness),
+		.value = "false",
+		.help = "Send stale markers for series with timestamps of their own, too."},
+	{.name = "enable_compression",
+		.kind = OPTION_BOOL,
+		.offset = JOB(enable_compression),
+		.value = "false",
+		.help = "Ask for gzip. Off, unlike in Prometheus: the way is only as long as the node, and compressing "
+			"costs the "
+			"target more than it saves. A compressed body is understood in any case."},
+	LIMIT_ROWS(JOB, FALLS_BACK_TO_GLOBAL),
+	{.name = "extra_scrape_metrics",
+		.kind = OPTION_BOOL,
+		.offset = JOB(extra_scrape_metrics),
+		.given_offset = JOB(extra_scrape_metrics_given),
+		.help = "Three more metrics about each scrape." FALLS_BACK_TO_GLOBAL},
+	{.name = "fallback_scrape_protocol",
+		.kind = OPTION_STRING,
+		.offset = JOB(fallback_scrape_protocol),
+		.value = "PrometheusText0.0.4",
+		.help = "How a body without a usable Content-Type is read: PrometheusText0.0.4, PrometheusText1.0.0, "
+			"OpenMetricsText0.0.1 or OpenMetricsText1.0.0."},
+	{.name = "relabel_configs",
+		.kind = OPTION_OBJECTS,
+		.offset = JOB(relabel_configs),
+		.fields = &relabel_rule_table,
+		.help = "Relabelling of discovered targets."},
+	{.name = "metric_relabel_configs",
+		.kind = OPTION_OBJECTS,
+		.offset = JOB(metric_relabel_configs),
+		.fields = &relabel_rule_table,
+		.help = "Relabelling of scraped series."},
+	{.name = "static_configs",
+		.kind = OPTION_OBJECTS,
+		.offset = JOB(static_configs),
+		.fields = &static_table,
+		.help = "Targets that are written down; only of this host."},
+	{.name = "kubernetes_sd_configs",
+		.kind = OPTION_OBJECTS,
+		.offset = JOB(kubernetes_sd_configs),
+		.fields = &kubernetes_table,
+		.help = "Discovery of this node's pods."},
+	{.name = "tls_config",
+		.kind = OPTION_OBJECT,
+		.offset = JOB(tls_config),
+		.fields = &tls_table,
+		.help = "TLS of the scrapes, for scheme https."},
+	{.name = NULL},
+};
+
+const struct option_table target_job_table = {
+	.name = "scrape_config",
+	.help = "One job: where its targets come from and how they are scraped, with Prometheus' keys.",
+	.size = sizeof(struct target_job_options),
+	.options = job_options,
+	.positioned = true,
+	.check = job_check,
+};
