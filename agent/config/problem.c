@@ -37,17 +37,13 @@ static bool grow(struct problems *problems)
 	return true;
 }
 
-void problem_add(struct problems *problems, struct problem_at at, const char *fmt, ...)
+static void add(struct problems *problems, struct problem_at at, const char *fmt, va_list args)
 {
 	problems->errors += !at.warning;
 	if (problems->count >= PROBLEMS_MAX)
 		return;
 	char text[2048];
-	va_list args;
-	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-
 	char *copy = arena_strdup(problems->arena, text);
 	if (!copy || !grow(problems)) {
 		problems->failed = true;
@@ -60,6 +56,14 @@ void problem_add(struct problems *problems, struct problem_at at, const char *fm
 		.text = copy,
 		.source = at.line > 0 && !at.hide_source ? source_line(problems, at.line) : NULL,
 	};
+}
+
+void problem_add(struct problems *problems, struct problem_at at, const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	add(problems, at, fmt, args);
+	va_end(args);
 }
 
 static bool stands_before(const struct config_problem *a, const struct config_problem *b)
@@ -77,6 +81,29 @@ void problems_sort(struct problems *problems)
 			problems->items[j] = problems->items[j - 1];
 		problems->items[j] = moving;
 	}
+}
+
+int config_problem_add(struct config_problems *problems, const struct config_input *input, struct arena *arena,
+	struct option_position position, bool warning, const char *fmt, ...)
+{
+	struct problems list = {
+		.arena = arena,
+		.text = input->text,
+		.items = problems->items,
+		.count = problems->count,
+		.cap = problems->count,
+		.errors = problems->errors,
+	};
+	va_list args;
+	va_start(args, fmt);
+	add(&list, (struct problem_at){.line = position.line, .column = position.column, .warning = warning}, fmt,
+		args);
+	va_end(args);
+	if (list.failed)
+		return -ENOMEM;
+	problems_sort(&list);
+	*problems = (struct config_problems){.items = list.items, .count = list.count, .errors = list.errors};
+	return 0;
 }
 
 /* The source line and a caret below the column (which counts code points). Of a long line only the part around it. */

@@ -30,6 +30,10 @@ struct config_input {
  * 0; -EINVAL when problems->errors > 0; -ENOMEM. */
 int config_load(const struct config_input *input, const struct option_table *table, struct arena *arena,
 	void *ret_object, struct config_problems *ret_problems);
+/* Adds what only a look at the loaded whole can tell (a name twice); keeps the file's order. position.line 0: about no line.
+ * Input and arena as in config_load. 0 or -ENOMEM. */
+int config_problem_add(struct config_problems *problems, const struct config_input *input, struct arena *arena,
+	struct option_position position, bool warning, const char *fmt, ...) GLEANER_PRINTF(6, 7);
 /* "file:line:col: error: text\n  source line\n      ^\n" for each. */
 int config_problems_print(const struct config_input *input, const struct config_problems *problems, struct buf *out);
 
