@@ -71,7 +71,8 @@ struct scrape_fetch_result {
 	bool body_limit_hit;
 	const char
 		*reason; /* static word for counters: "connect", "timeout", "http_status", "body_limit", "gzip", ... */
-	struct error error; /* "server returned HTTP status 500 Internal Server Error" */
+	uint64_t connect_ns, first_byte_ns, total_ns; /* since the start; 0: did not get so far */
+	struct error error;                           /* "server returned HTTP status 500 Internal Server Error" */
 };
 int scrape_fetch_new(struct http *http, struct scrape_fetch **ret_fetch);
 void scrape_fetch_free(struct scrape_fetch *fetch);
@@ -110,6 +111,9 @@ struct scrape_target {
 int scrape_target_init(struct scrape_target *scrape_target, struct target *target, struct relabel *metric_relabel,
 	struct series_store *store, const struct scrape_options *options);
 void scrape_target_done(struct scrape_target *scrape_target);
+/* Moves old's series cache to its replacement when nothing that shapes a data point differs (labels, resource, metric rules,
+ * honor_*): true, and old has nothing left to be marked stale. Else false, and old is as it was. */
+bool scrape_target_take_over(struct scrape_target *scrape_target, struct scrape_target *old);
 
 /* Body -> batch: stages 4 to 7 of the way of a scrape. Read it: it is the table of contents of the hot path.
  * 0 whatever the target did; -ENOMEM or the batch's error. */

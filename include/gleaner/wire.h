@@ -24,7 +24,7 @@
 
 enum wire_type {
 	/* core -> scraper */
-	WIRE_SETTINGS = 1, /* struct wire_settings: first message, and after a reload */
+	WIRE_SETTINGS = 1, /* struct wire_settings: the first message, once; other settings take another scraper */
 	WIRE_JOB,      /* struct wire_job, tail: target_job_pack. Before its targets; the same id again replaces it */
 	WIRE_JOB_GONE, /* struct wire_job: after its targets */
 	WIRE_TARGET,   /* struct wire_target, tail: target_pack. A known key is replaced and keeps its series cache */
@@ -34,8 +34,8 @@ enum wire_type {
 	/* scraper -> core */
 	WIRE_HEARTBEAT, /* struct wire_heartbeat: every WIRE_HEARTBEAT_NS */
 	WIRE_DIAL,      /* struct wire_key: a connected socket to this target is wanted */
-	WIRE_INGEST,    /* struct wire_key: this target's body is about to be parsed; whom to blame for a crash */
-	WIRE_RECORD,    /* struct wire_record, tail: the compressed OTLP request */
+	WIRE_INGEST, /* struct wire_key: this target's body is about to be parsed: whom to blame for a crash; key 0: it is done */
+	WIRE_RECORD, /* struct wire_record, tail: the compressed OTLP request */
 	WIRE_SCRAPED, /* struct wire_scraped, tail: error text. Sent once all points of the scrape are in records sent before */
 	WIRE_STOPPED, /* no struct: everything is flushed */
 	WIRE_TYPE_COUNT

@@ -1,0 +1,297 @@
+/* The core process: start order, stop order, reload. The only code that knows everyone.
+ *
+ * Start: settings -> log -> loop -> spool -> exporter (thread) -> targets -> scrapers -> discovery (static now, pods as the kubelet tells)
+ *        -> own metrics -> status server (thread) -> run.
+ * Stop (SIGTERM, SIGINT): the status server first (it calls into the loop), then the scrapers flush, then the exporter drains, all
+ *        within five seconds; what is still queued then is counted as dropped at shutdown and said.
+ * Reload (SIGHUP, POST /-/reload): everything is read and checked before anything changes; on any error the running configuration stays.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+#define STOP_TIMEOUT_NS    (5 * NS_PER_SEC)
+#define SCRAPER_TIMEOUT_NS (2 * NS_PER_SEC)
+
+/* ---- discovery ------------------------------------------------------------------------- */
+
+static struct discover_settings discover_settings(const struct settings *settings)
+{
+	return (struct discover_settings){
+		.global = &settings->global,
+		.jobs = settings->scrape_configs.items,
+		.job_count = settings->scrape_configs.count,
+		.annotations = &settings->annotations,
+		.node_name = span_str(settings->kubelet.node_name),
+	};
+}
+
+static void pods_changed(void *arg, struct kube_pods *pods)
+{
+	struct core *core = arg;
+	size_t before = core->targets.count;
+	int result = discover_pods(core->discover, pods);
+	if (result < 0)
+		log_error(&core->log, "discover: %s; the targets stay as they are", strerror(-result));
+	else if (core->targets.count != before)
+		log_info(&core->log, "%zu pods, %zu targets", pods->count, core->targets.count);
+}
+
+static void kubelet_failed(void *arg, const struct error *err, uint64_t next_poll_ns)
+{
+	struct core *core = arg;
+	if (log_allowed(&core->kubelet_log, clock_mono(&core->clock)))
+		log_warn(&core->log, "kubelet: %s; no target is lost by that, next try in %s", err->text,
+			duration_format(next_poll_ns).text);
+}
+
+/* Starts (or after a reload: starts anew) the kubelet's driver. */
+static int kubelet_start(
+	struct core *core, const struct settings *settings, struct kube_kubelet **ret_kubelet, struct error *err)
+{
+	*ret_kubelet = NULL;
+	if (!settings->kubelet.enabled)
+		return 0;
+	struct kube_kubelet_events events = {pods_changed, kubelet_failed, core};
+	return kube_kubelet_new(core->loop, core->http, &settings->kubelet, core->clock, events, ret_kubelet, err);
+}
+
+/* ---- stop -------------------------------------------------------------------------------- */
+
+static void scrapers_stopped(struct core *core)
+{
+	loop_stop(core->loop);
+}
+
+static void stop_timed_out(void *arg)
+{
+	struct core *core = arg;
+	log_warn(&core->log, "a scraper did not flush within %s", duration_format(SCRAPER_TIMEOUT_NS).text);
+	loop_stop(core->loop);
+}
+
+static void stop_requested(void *arg)
+{
+	struct core *core = arg;
+	if (core->stopping) {
+		log_warn(&core->log, "second signal: stopping without flushing");
+		loop_stop(core->loop);
+		return;
+	}
+	log_info(&core->log, "stopping: flushing");
+	core->stopping = true;
+	kube_kubelet_free(core->kubelet);
+	core->kubelet = NULL;
+	telemetry_stop(core);
+	loop_timer_set(core->stop_timer, SCRAPER_TIMEOUT_NS);
+	workers_stop(core, scrapers_stopped);
+}
+
+/* After the loop: drain what is queued and say what became of everything. */
+static void drain(struct core *core)
+{
+	struct spool_stats stats;
+	exporter_stop(core->exporter, STOP_TIMEOUT_NS - SCRAPER_TIMEOUT_NS);
+	core->exporter = NULL;
+	spool_close(core->spool);
+	spool_stats(core->spool, &stats);
+	uint64_t dropped = 0;
+	for (size_t i = 0; i < SPOOL_DROP_COUNT; i++)
+		dropped += stats.dropped_points[i];
+	log_info(&core->log,
+		"stopped: %llu points committed = %llu delivered + %llu dropped (%llu of them at shutdown)",
+		(unsigned long long)stats.committed_points, (unsigned long long)stats.delivered_points,
+		(unsigned long long)dropped, (unsigned long long)stats.dropped_points[SPOOL_DROP_SHUTDOWN]);
+}
+
+/* ---- reload -------------------------------------------------------------------------------- */
+
+static bool same_workers(const struct scrape_options *a, const struct scrape_options *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* Puts checked settings to work. Each step takes the new options whole or leaves the old ones; the first that fails undoes the
+ * ones before it. */
+static int apply(struct core *core, struct settings *settings, struct error *err)
+{
+	struct kube_kubelet *kubelet;
+	struct discover_settings discovery = discover_settings(settings);
+	int result = kubelet_start(core, settings, &kubelet, err);
+	if (result < 0)
+		return result;
+	result = exporter_configure(core->exporter, &settings->exporters, err);
+	if (result == 0) {
+		result = discover_configure(core->discover, &discovery, err);
+		if (result < 0)
+			exporter_configure(core->exporter, &core->settings->exporters, NULL);
+	}
+	if (result < 0) {
+		kube_kubelet_free(kubelet);
+		return result;
+	}
+	kube_kubelet_free(core->kubelet);
+	core->kubelet = kubelet;
+	struct settings *old = core->settings;
+	core->settings = settings;
+	core->log.level = (enum log_level)settings->log.level;
+	core->log.format = (enum log_format)settings->log.format;
+	if (settings->scrape.workers != old->scrape.workers) {
+		log_warn(&core->log, "scrape.workers takes effect with the next start");
+		settings->scrape.workers = old->scrape.workers;
+	}
+	if (!same_workers(&settings->scrape, &old->scrape) ||
+		settings->exporters.otlphttp.compression != old->exporters.otlphttp.compression)
+		workers_restart(core);
+	settings_free(old);
+	return 0;
+}
+
+int core_reload(struct core *core, struct error *err)
+{
+	struct settings *settings = NULL;
+	struct buf problems;
+	buf_init(&problems, 1 << 20);
+	int result = settings_load(core->options->config_path, core->get_environment, &problems, &settings, err);
+	if (result == 0) {
+		result = apply(core, settings, err);
+		if (result < 0)
+			settings_free(settings);
+	} else if (problems.len > 0) {
+		log_error(&core->log, "%.*s", SPAN_ARGS(buf_view(&problems)));
+	}
+	buf_done(&problems);
+	core->last_reload_ok = result == 0;
+	core->last_reload_wall_ns = clock_wall(&core->clock);
+	core->reloads++;
+	if (result < 0) {
+		core->reload_failures++;
+		log_error(&core->log, "reload: %s; the running configuration stays", err->text);
+	} else {
+		log_info(&core->log, "configuration reloaded: %zu targets", core->targets.count);
+	}
+	return result;
+}
+
+static void reload_requested(void *arg)
+{
+	struct core *core = arg;
+	struct error err = {""};
+	if (!core->stopping)
+		core_reload(core, &err);
+}
+
+/* ---- start ---------------------------------------------------------------------------------- */
+
+static int start_parts(struct core *core, struct error *err)
+{
+	struct settings *settings = core->settings;
+	struct http_options http_options = {.max_connections = 4, .dials = true, .max_lifetime_ns = 300 * NS_PER_SEC};
+	struct discover_settings discovery = discover_settings(settings);
+	int result = http_new(core->loop, http_options, &core->http);
+	if (result == 0)
+		result = loop_timer_new(core->loop, stop_timed_out, core, &core->stop_timer);
+	if (result == 0)
+		result = spool_new(&settings->spool, core->clock, &core->spool);
+	if (result < 0)
+		return error_set(err, -result, "start: %s", strerror(-result));
+	result = exporter_start(&settings->exporters, core->spool, &core->log, core->clock, &core->exporter, err);
+	if (result < 0)
+		return result;
+	result = targets_init(core);
+	if (result == 0)
+		result = workers_start(core);
+	if (result < 0)
+		return error_wrap(err, -result, "start scrapers");
+	result = discover_configure(core->discover, &discovery, err);
+	if (result == 0)
+		result = kubelet_start(core, settings, &core->kubelet, err);
+	if (result == 0)
+		result = telemetry_start(core);
+	if (result == 0 && settings->status.enabled)
+		result = status_start(&settings->status, core_routes, core, &core->status, err);
+	return result;
+}
+
+static int start_signals(struct core *core)
+{
+	signal(SIGPIPE, SIG_IGN);
+	int result = loop_signal(core->loop, SIGTERM, stop_requested, core);
+	if (result == 0)
+		result = loop_signal(core->loop, SIGINT, stop_requested, core);
+	if (result == 0)
+		result = loop_signal(core->loop, SIGHUP, reload_requested, core);
+	return result;
+}
+
+static void core_done(struct core *core)
+{
+	status_stop(core->status);
+	telemetry_stop(core);
+	kube_kubelet_free(core->kubelet);
+	workers_free(core);
+	if (core->exporter)
+		exporter_stop(core->exporter, 0);
+	targets_done(core);
+	http_free(core->http);
+	spool_free(core->spool);
+	loop_timer_free(core->stop_timer);
+	loop_free(core->loop);
+	settings_free(core->settings);
+	free(core);
+}
+
+static void log_start(const struct core *core)
+{
+	const struct settings *settings = core->settings;
+	const char *endpoint = settings->exporters.otlphttp.endpoint;
+	log_info(&core->log,
+		"gleaner " GLEANER_VERSION " started: node %s, kubelet %s, gateway %s, %zu targets, status at %s",
+		settings->kubelet.node_name ? settings->kubelet.node_name : "(unnamed)",
+		core->kubelet ? "polled" : "off", endpoint ? endpoint : "none (debug only)", core->targets.count,
+		core->status ? settings->status.listen : "off");
+}
+
+int core_run(const struct core_options *options)
+{
+	struct core *core = calloc(1, sizeof(*core));
+	struct buf problems;
+	struct error err = {""};
+	if (!core)
+		return 1;
+	*core = (struct core){.log = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO, .role = "core"},
+		.clock = clock_system(),
+		.options = options,
+		.get_environment = options->get_environment,
+		.kubelet_log.interval_ns = 30 * NS_PER_SEC,
+		.last_reload_ok = true};
+	core->started_wall_ns = core->last_reload_wall_ns = clock_wall(&core->clock);
+	buf_init(&problems, 1 << 20);
+	int result = settings_load(options->config_path, options->get_environment, &problems, &core->settings, &err);
+	if (result == 0) {
+		core->log.level = (enum log_level)core->settings->log.level;
+		core->log.format = (enum log_format)core->settings->log.format;
+		result = loop_new(&core->loop);
+	}
+	if (result == 0)
+		result = start_signals(core);
+	if (result == 0)
+		result = start_parts(core, &err);
+	if (result < 0) {
+		ssize_t ignored = problems.len ? write(STDERR_FILENO, problems.ptr, problems.len) : 0;
+		(void)ignored;
+		log_error(&core->log, "%s", err.text[0] ? err.text : strerror(-result));
+	} else {
+		log_start(core);
+		loop_run(core->loop);
+		status_stop(core->status);
+		core->status = NULL;
+		drain(core);
+	}
+	buf_done(&problems);
+	core_done(core);
+	return result < 0 ? 1 : 0;
+}

@@ -1,0 +1,148 @@
+/* What the files of the core process share. Everything here is touched by the loop's thread only, but for what says otherwise. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "core.h"
+#include "gleaner/discover.h"
+#include "gleaner/export.h"
+#include "gleaner/http.h"
+#include "gleaner/kube.h"
+#include "gleaner/loop.h"
+#include "gleaner/scrape.h"
+#include "gleaner/series.h"
+#include "gleaner/spool.h"
+#include "gleaner/status.h"
+#include "gleaner/wire.h"
+#include "settings.h"
+
+struct core;
+struct dial;
+
+/* One scraper child and what is known of it. */
+struct worker {
+	struct core *core;
+	unsigned index;
+	pid_t pid; /* 0: not running */
+	struct wire *wire;
+	struct loop_timer *watchdog;   /* heartbeat overdue, or time to start again */
+	uint64_t started_ns, heard_ns; /* monotonic */
+	uint64_t ingesting;            /* key of the target whose body is being parsed; 0: none */
+	uint64_t deaths;               /* in a row, each soon after its start */
+	bool stopped;                  /* answered WIRE_STOPPED */
+	struct wire_heartbeat heartbeat;
+	struct dial *dials;
+};
+
+/* A job as the scrapers know it. */
+struct core_job {
+	struct target_job *job; /* id: job->content */
+	size_t targets;
+};
+
+/* A target and its history. */
+struct core_target {
+	struct target *target;
+	struct core_job *job;
+	uint64_t committed_tick_ns; /* of the last scrape whose points are in the spool */
+	uint64_t not_before_ns;     /* wall clock: back-off after it killed a scraper */
+	unsigned crashes;           /* in a row */
+	uint64_t scrapes, failures;
+	struct wire_scraped last; /* last.key 0: not scraped yet */
+	struct error last_error;
+};
+
+enum { CORE_REASONS_MAX = 32 };
+
+/* Counters over all targets and all scraper lives. */
+struct core_totals {
+	uint64_t scrapes, failures, samples, samples_kept, points, stale_points, tolerated, missed_ticks;
+	uint64_t body_bytes, wire_bytes;
+	uint64_t dropped[SERIES_DROP_COUNT];
+	struct {
+		char reason[WIRE_REASON_MAX];
+		uint64_t count;
+	} failed[CORE_REASONS_MAX]; /* by reason; the last one takes what does not fit */
+	size_t failed_count;
+	uint64_t scraper_starts, scraper_deaths, scraper_stuck;
+	uint64_t lost_records, lost_points; /* came from a scraper, but the spool had no memory for them */
+	uint64_t dials, dial_failures, dial_refused;
+	uint64_t targets_refused;
+};
+
+struct telemetry;
+
+struct core {
+	struct log log;
+	struct clock clock;
+	struct loop *loop;
+	const struct core_options *options;
+	const char *(*get_environment)(const char *name);
+	struct settings *settings;
+	uint64_t started_wall_ns;
+	bool stopping;
+
+	struct http *http; /* for the kubelet */
+	struct kube_kubelet *kubelet;
+	struct discover *discover;
+	struct map jobs;    /* content -> struct core_job */
+	struct map targets; /* key -> struct core_target */
+	struct worker *workers;
+	size_t worker_count;
+	void (*workers_stopped)(struct core *core); /* set while stopping */
+	struct loop_timer *stop_timer;
+
+	struct spool *spool;
+	struct exporter *exporter;
+	struct status_server *status;
+	struct telemetry *telemetry;
+
+	struct core_totals totals;
+	uint64_t reloads, reload_failures, last_reload_wall_ns;
+	bool last_reload_ok;
+	struct error last_reload_error;
+	struct log_limit refused_log, scrape_log, kubelet_log, dial_log;
+};
+
+/* ---- targets.c: discovery's differences -> scrapers ---------------------------------- */
+
+int targets_init(struct core *core);
+void targets_done(struct core *core);
+struct core_target *targets_find(struct core *core, uint64_t key);
+struct worker *targets_worker(struct core *core, uint64_t key);
+/* Tells a new scraper everything it has to know. */
+int targets_send_all(struct core *core, struct worker *worker);
+void targets_scraped(struct core *core, const struct wire_scraped *scraped, struct span error);
+
+/* ---- workers.c: the scraper children --------------------------------------------------- */
+
+int workers_start(struct core *core);
+/* Asks all scrapers to flush; stopped(core) is called once the last one is gone. */
+void workers_stop(struct core *core, void (*stopped)(struct core *core));
+/* Other settings: every scraper flushes, ends and is started again. */
+void workers_restart(struct core *core);
+void workers_free(struct core *core);
+/* Sends to one scraper; a failure ends it (it will be replaced). */
+void worker_send(struct worker *worker, enum wire_type type, const void *fixed, struct span tail);
+bool workers_all_alive(const struct core *core);
+
+/* ---- dial.c: connected sockets, to allowed addresses only -------------------------------- */
+
+void dial_start(struct worker *worker, uint64_t key);
+void dial_cancel_all(struct worker *worker);
+
+/* ---- telemetry.c: the agent's own metrics -------------------------------------------------- */
+
+int telemetry_start(struct core *core);
+void telemetry_stop(struct core *core);
+/* The page of /metrics: names are documented in docs/metrics.md. */
+void telemetry_render(struct core *core, struct buf *page);
+
+/* ---- pages.c: what the status server shows --------------------------------------------------- */
+
+extern const struct status_route core_routes[];
+
+/* ---- core.c -------------------------------------------------------------------------------- */
+
+/* Reads the configuration again; on any error the present one stays and err says why. */
+int core_reload(struct core *core, struct error *err);

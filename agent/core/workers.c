@@ -1,0 +1,347 @@
+/* The scraper children: started, watched, replaced.
+ *
+ * 1. A child is a fork and exec of this binary with one end of a socketpair. It is told the settings, the jobs and its targets.
+ * 2. It says that it is alive every half second, and which body it is about to parse.
+ * 3. When it dies (its socket closes) or falls silent for two seconds (it is killed), another one is started at once. The target whose
+ *    body was being parsed is to blame: it is named in the log and scraped again only after a growing pause. All others go on:
+ *    the new child repeats each scrape whose points had not arrived.
+ *
+ * Failure: children that die again and again right after their start are started with growing pauses of up to 5 s.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+enum { SCRAPER_FD = 3 };
+
+/* A child that lived less than this died of its start. */
+#define YOUNG_NS (2 * NS_PER_SEC)
+
+static void worker_lost(struct worker *worker, const struct error *err);
+static void worker_start(struct worker *worker);
+
+/* ---- start -------------------------------------------------------------------------- */
+
+/* In the child, between fork and exec: async-signal-safe calls only. */
+static void child_exec(int socket_fd)
+{
+	char fd_text[] = {'0' + SCRAPER_FD, '\0'};
+	char *const argv[] = {(char *)"gleaner", (char *)"--scraper-fd", fd_text, NULL};
+	int null_fd = open("/dev/null", O_RDWR);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* dup2 clears close-on-exec, but not onto itself. */
+	if (socket_fd == SCRAPER_FD)
+		fcntl(socket_fd, F_SETFD, 0);
+	if (null_fd >= 0 && dup2(null_fd, 0) == 0 && dup2(null_fd, 1) == 1 && dup2(socket_fd, SCRAPER_FD) == SCRAPER_FD)
+		execv("/proc/self/exe", argv);
+	_exit(127);
+}
+
+static int child_start(pid_t *ret_pid, int *ret_fd)
+{
+	int fds[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	pid_t pid = fork();
+	if (pid == 0)
+		child_exec(fds[1]);
+	int result = pid < 0 ? -errno : 0;
+	close(fds[1]);
+	if (result < 0) {
+		close(fds[0]);
+		return result;
+	}
+	*ret_pid = pid;
+	*ret_fd = fds[0];
+	return 0;
+}
+
+static struct wire_settings worker_settings(const struct core *core)
+{
+	const struct scrape_options *scrape = &core->settings->scrape;
+	return (struct wire_settings){
+		.max_body_bytes = scrape->max_body_bytes,
+		.max_samples = scrape->max_samples,
+		.max_labels = scrape->max_labels,
+		.max_line_bytes = scrape->max_line_bytes,
+		.max_concurrent = scrape->max_concurrent,
+		.series_memory_bytes = scrape->series_memory_bytes / core->worker_count,
+		.batch_points = scrape->batch_points,
+		.batch_bytes = scrape->batch_bytes,
+		.batch_timeout_ns = scrape->batch_timeout_ns,
+		.codec = (uint32_t)core->settings->exporters.otlphttp.compression,
+	};
+}
+
+/* ---- messages ------------------------------------------------------------------------- */
+
+static void take_record(struct worker *worker, const struct wire_message *message)
+{
+	const struct wire_record *record = message->fixed;
+	struct core *core = worker->core;
+	struct spool_record committed = {
+		.codec = record->codec,
+		.points = record->points,
+		.t_min_ns = record->t_min_ns,
+		.t_max_ns = record->t_max_ns,
+		.uncompressed_bytes = (size_t)record->uncompressed_bytes,
+		.body = message->tail,
+	};
+	int result = spool_push(core->spool, &committed);
+	if (result == -ENOMEM) {
+		core->totals.lost_records++;
+		core->totals.lost_points += record->points;
+		log_error(&core->log, "out of memory: a record of %u points is lost", record->points);
+	}
+}
+
+static void worker_message(void *arg, const struct wire_message *message)
+{
+	struct worker *worker = arg;
+	const struct wire_key *key = message->fixed;
+	worker->heard_ns = clock_mono(&worker->core->clock);
+	switch (message->type) {
+	case WIRE_HEARTBEAT:
+		memcpy(&worker->heartbeat, message->fixed, sizeof(worker->heartbeat));
+		break;
+	case WIRE_DIAL:
+		dial_start(worker, key->key);
+		break;
+	case WIRE_INGEST:
+		worker->ingesting = key->key;
+		break;
+	case WIRE_RECORD:
+		take_record(worker, message);
+		break;
+	case WIRE_SCRAPED:
+		targets_scraped(worker->core, message->fixed, message->tail);
+		break;
+	case WIRE_STOPPED:
+		worker->stopped = true;
+		worker_lost(worker, NULL);
+		break;
+	default: /* wire checked the direction */
+		break;
+	}
+}
+
+static void worker_closed(void *arg, const struct error *err)
+{
+	worker_lost(arg, err);
+}
+
+/* ---- the end of a child, and the next one ----------------------------------------------- */
+
+static void describe_exit(int status, struct error *ret_text)
+{
+	if (WIFSIGNALED(status))
+		error_set(ret_text, EIO, "killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		error_set(ret_text, EIO, "exit status %d", WEXITSTATUS(status));
+}
+
+/* The target whose body was being parsed pauses: 2, 4, then 8 intervals. */
+static void blame(struct worker *worker, const char *cause)
+{
+	struct core *core = worker->core;
+	struct core_target *target = worker->ingesting ? targets_find(core, worker->ingesting) : NULL;
+	if (!target) {
+		log_error(&core->log, "scraper %u: %s, while no body was being parsed; starting another", worker->index,
+			cause);
+		return;
+	}
+	uint64_t intervals = UINT64_C(2) << (target->crashes < 2 ? target->crashes : 2);
+	uint64_t pause_ns = intervals * target->target->interval_ns;
+	target->crashes++;
+	target->not_before_ns = clock_wall(&core->clock) + pause_ns;
+	log_error(&core->log,
+		"scraper %u: %s, while parsing the body of %.*s; that target pauses for %s; starting another",
+		worker->index, cause, SPAN_ARGS(target->target->url), duration_format(pause_ns).text);
+}
+
+static void worker_reap(struct worker *worker, int *ret_status)
+{
+	kill(worker->pid, SIGKILL); /* it may only have closed its socket */
+	while (waitpid(worker->pid, ret_status, 0) < 0 && errno == EINTR)
+		;
+	worker->pid = 0;
+}
+
+static bool all_ended(const struct core *core)
+{
+	for (size_t i = 0; i < core->worker_count; i++) {
+		if (core->workers[i].pid != 0)
+			return false;
+	}
+	return true;
+}
+
+static void worker_lost(struct worker *worker, const struct error *err)
+{
+	struct core *core = worker->core;
+	uint64_t now = clock_mono(&core->clock);
+	int status = 0;
+	dial_cancel_all(worker);
+	wire_free(worker->wire);
+	worker->wire = NULL;
+	if (!worker->stopped) {
+		struct error cause = {""};
+		worker_reap(worker, &status);
+		describe_exit(status, &cause);
+		if (err && err->text[0])
+			error_wrap(&cause, EIO, "sent damage (%s)", err->text);
+		core->totals.scraper_deaths++;
+		blame(worker, cause.text);
+	} else {
+		worker_reap(worker, &status);
+	}
+	worker->ingesting = 0;
+	if (core->stopping) {
+		if (all_ended(core))
+			core->workers_stopped(core);
+		return;
+	}
+	bool young = !worker->stopped && now - worker->started_ns < YOUNG_NS && worker->heartbeat.targets == 0;
+	worker->deaths = young ? worker->deaths + 1 : 0;
+	if (worker->deaths < 3) {
+		worker_start(worker);
+		return;
+	}
+	uint64_t pause_ns = worker->deaths < 10 ? worker->deaths * NS_PER_SEC / 2 : 5 * NS_PER_SEC;
+	loop_timer_set(worker->watchdog, pause_ns);
+}
+
+static void worker_start(struct worker *worker)
+{
+	struct core *core = worker->core;
+	int fd;
+	worker->stopped = false;
+	worker->heartbeat = (struct wire_heartbeat){0};
+	worker->started_ns = worker->heard_ns = clock_mono(&core->clock);
+	int result = child_start(&worker->pid, &fd);
+	if (result == 0) {
+		core->totals.scraper_starts++;
+		result = wire_new(core->loop, fd, true, (struct wire_events){worker_message, worker_closed, worker},
+			&worker->wire);
+		if (result < 0)
+			close(fd);
+	}
+	if (result == 0) {
+		struct wire_settings settings = worker_settings(core);
+		worker_send(worker, WIRE_SETTINGS, &settings, SPAN_NONE);
+		result = targets_send_all(core, worker);
+	}
+	if (result < 0) {
+		log_error(&core->log, "start scraper %u: %s; trying again in 1s", worker->index, strerror(-result));
+		int status;
+		if (worker->pid != 0)
+			worker_reap(worker, &status);
+		wire_free(worker->wire);
+		worker->wire = NULL;
+		loop_timer_set(worker->watchdog, NS_PER_SEC);
+		return;
+	}
+	loop_timer_set(worker->watchdog, WIRE_HEARTBEAT_NS);
+}
+
+/* Every half second: is it still talking? Or, when it is not running, the pause before the next start is over. */
+static void watchdog_fired(void *arg)
+{
+	struct worker *worker = arg;
+	struct core *core = worker->core;
+	if (worker->pid == 0) {
+		if (!core->stopping)
+			worker_start(worker);
+		return;
+	}
+	if (clock_mono(&core->clock) - worker->heard_ns > WIRE_HEARTBEAT_TIMEOUT_NS) {
+		core->totals.scraper_stuck++;
+		struct error err;
+		error_set(&err, ETIMEDOUT, "no heartbeat for %s", duration_format(WIRE_HEARTBEAT_TIMEOUT_NS).text);
+		worker_lost(worker, &err);
+		return;
+	}
+	loop_timer_set(worker->watchdog, WIRE_HEARTBEAT_NS);
+}
+
+/* ---- for the others ---------------------------------------------------------------------- */
+
+void worker_send(struct worker *worker, enum wire_type type, const void *fixed, struct span tail)
+{
+	if (!worker->wire)
+		return; /* between two lives: the next one is told everything */
+	int result = wire_send(worker->wire, type, fixed, tail, -1);
+	if (result < 0) {
+		/* It does not read. Its socket closes when it is dead, and the rest follows from that. */
+		log_error(
+			&worker->core->log, "scraper %u does not take messages: %s", worker->index, strerror(-result));
+		kill(worker->pid, SIGKILL);
+	}
+}
+
+int workers_start(struct core *core)
+{
+	core->worker_count = (size_t)core->settings->scrape.workers;
+	core->workers = calloc(core->worker_count, sizeof(*core->workers));
+	if (!core->workers)
+		return -ENOMEM;
+	for (size_t i = 0; i < core->worker_count; i++) {
+		struct worker *worker = &core->workers[i];
+		*worker = (struct worker){.core = core, .index = (unsigned)i};
+		int result = loop_timer_new(core->loop, watchdog_fired, worker, &worker->watchdog);
+		if (result < 0)
+			return result;
+	}
+	for (size_t i = 0; i < core->worker_count; i++)
+		worker_start(&core->workers[i]);
+	return 0;
+}
+
+void workers_stop(struct core *core, void (*stopped)(struct core *core))
+{
+	core->workers_stopped = stopped;
+	for (size_t i = 0; i < core->worker_count; i++)
+		worker_send(&core->workers[i], WIRE_STOP, NULL, SPAN_NONE);
+	if (all_ended(core))
+		stopped(core);
+}
+
+void workers_restart(struct core *core)
+{
+	for (size_t i = 0; i < core->worker_count; i++)
+		worker_send(&core->workers[i], WIRE_STOP, NULL, SPAN_NONE);
+}
+
+void workers_free(struct core *core)
+{
+	for (size_t i = 0; i < core->worker_count; i++) {
+		struct worker *worker = &core->workers[i];
+		int status;
+		dial_cancel_all(worker);
+		wire_free(worker->wire);
+		if (worker->pid != 0)
+			worker_reap(worker, &status);
+		loop_timer_free(worker->watchdog);
+	}
+	free(core->workers);
+	core->workers = NULL;
+	core->worker_count = 0;
+}
+
+bool workers_all_alive(const struct core *core)
+{
+	for (size_t i = 0; i < core->worker_count; i++) {
+		if (core->workers[i].pid == 0)
+			return false;
+	}
+	return true;
+}

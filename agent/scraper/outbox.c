@@ -1,0 +1,115 @@
+/* From the open batch to the core.
+ *
+ * 1. Scrapes append points to one batch; it seals itself when full, and the timer seals it when its first point gets old.
+ * 2. A sealed request is compressed and sent as a record.
+ * 3. Only then are the reports of the scrapes in it sent: a report means "committed", and a scraper that replaces this one repeats
+ *    every scrape without a report.
+ */
+#include "scraper.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static void send_held(struct scraper *scraper)
+{
+	struct outbox *outbox = &scraper->outbox;
+	for (size_t i = 0; i < outbox->held_count; i++) {
+		const struct held_report *report = &outbox->held[i];
+		int result = wire_send(scraper->wire, WIRE_SCRAPED, &report->scraped, span_str(report->error.text), -1);
+		if (result < 0)
+			scraper_fail(scraper, "send report", result);
+	}
+	outbox->held_count = 0;
+}
+
+/* otlp_batch's callback. */
+static int send_record(void *arg, const struct otlp_request *request)
+{
+	struct scraper *scraper = arg;
+	struct outbox *outbox = &scraper->outbox;
+	struct wire_record record = {
+		.codec = outbox->codec_kind,
+		.points = request->points,
+		.t_min_ns = request->t_min_ns,
+		.t_max_ns = request->t_max_ns,
+		.uncompressed_bytes = request->body.len,
+	};
+	struct span body = request->body;
+	if (outbox->codec_kind != CODEC_NONE) {
+		buf_reset(&outbox->compressed);
+		int result = codec_compress(outbox->codec, request->body, &outbox->compressed);
+		if (result < 0)
+			return result;
+		body = buf_view(&outbox->compressed);
+	}
+	int result = wire_send(scraper->wire, WIRE_RECORD, &record, body, -1);
+	if (result == 0)
+		send_held(scraper);
+	return result;
+}
+
+void outbox_flush(struct scraper *scraper)
+{
+	struct outbox *outbox = &scraper->outbox;
+	loop_timer_cancel(outbox->timer);
+	outbox->timer_set = false;
+	int result = otlp_batch_seal(outbox->batch);
+	if (result < 0)
+		scraper_fail(scraper, "seal batch", result);
+	send_held(scraper); /* of scrapes that ended exactly when the batch was full */
+}
+
+static void batch_is_old(void *arg)
+{
+	outbox_flush(arg);
+}
+
+void outbox_touched(struct scraper *scraper)
+{
+	struct outbox *outbox = &scraper->outbox;
+	if (outbox->timer_set)
+		return;
+	outbox->timer_set = true;
+	loop_timer_set(outbox->timer, scraper->settings.batch_timeout_ns);
+}
+
+void outbox_hold(struct scraper *scraper, const struct wire_scraped *scraped, const struct error *error)
+{
+	struct outbox *outbox = &scraper->outbox;
+	if (outbox->held_count == outbox->held_cap) {
+		size_t cap = outbox->held_cap ? outbox->held_cap * 2 : 64;
+		struct held_report *held = realloc(outbox->held, cap * sizeof(*held));
+		if (!held) {
+			scraper_fail(scraper, "hold report", -ENOMEM);
+			return;
+		}
+		outbox->held = held;
+		outbox->held_cap = cap;
+	}
+	outbox->held[outbox->held_count++] = (struct held_report){*scraped, *error};
+}
+
+int outbox_init(struct scraper *scraper)
+{
+	struct outbox *outbox = &scraper->outbox;
+	const struct wire_settings *settings = &scraper->settings;
+	outbox->codec_kind = settings->codec;
+	buf_init(&outbox->compressed, WIRE_MAX - sizeof(struct wire_record));
+	int result = outbox->codec_kind == CODEC_NONE ? 0 : codec_new(outbox->codec_kind, &outbox->codec);
+	struct otlp_batch_limits limits = {(uint32_t)settings->batch_points, (size_t)settings->batch_bytes};
+	if (result == 0)
+		result = otlp_batch_new(limits, send_record, scraper, &outbox->batch);
+	if (result == 0)
+		result = loop_timer_new(scraper->loop, batch_is_old, scraper, &outbox->timer);
+	return result;
+}
+
+void outbox_done(struct scraper *scraper)
+{
+	struct outbox *outbox = &scraper->outbox;
+	loop_timer_free(outbox->timer);
+	otlp_batch_free(outbox->batch);
+	codec_free(outbox->codec);
+	buf_done(&outbox->compressed);
+	free(outbox->held);
+}
