@@ -5,6 +5,11 @@
  *   - tls.server_name takes the host's place in the URL, and CONNECT_TO leads to the real one;
  *   - a client that does not dial must not resolve either, so a host that is no IP literal leads to a dummy address;
  *     the socket that it would belong to is passed in, or the call ends with HTTP_NEED_SOCKET.
+ *
+ * A passed socket and connect(2). libcurl 7.88 calls connect() even for a socket that is declared connected, and takes
+ * EISCONN for a failure (8.0 does not). But Linux answers 0 to the *second* connect() of a socket whose first one was
+ * non-blocking, if nothing but poll and SO_ERROR happened in between: that is why http_request.connected_fd asks for
+ * such a socket. The address given is not looked at then. A seccomp filter may answer EINPROGRESS instead.
  */
 #include "call.h"
 

@@ -130,10 +130,12 @@ static bool was_reused(CURL *easy)
 	return connects == 0;
 }
 
-/* libcurl's sentence; it may quote bytes of the peer. */
+/* libcurl's sentence; it may quote bytes of the peer. The first one counts, and of a connection that was reset at once that
+ * is a complaint about getpeername. */
 static struct escaped curl_text(const struct http_call *call, CURLcode code)
 {
-	const char *text = call->curl_error[0] ? call->curl_error : curl_easy_strerror(code);
+	bool useless = call->curl_error[0] == '\0' || strncmp(call->curl_error, "getpeername()", 13) == 0;
+	const char *text = useless ? curl_easy_strerror(code) : call->curl_error;
 	return escape_bytes(span_trim(span_str(text)));
 }
 

@@ -72,7 +72,10 @@ struct http_request {
 	size_t max_body_bytes;          /* on the wire; one byte more fails */
 	size_t max_header_bytes;        /* 32 KiB when 0 */
 	const struct http_tls *tls;     /* NULL: defaults; must live until done */
-	int connected_fd; /* a connected socket to use when no kept one serves, owned from here on also when http_start fails; -1: none */
+	/* A connected socket to use when no kept one serves; -1: none. Owned from here on, also when http_start fails. It was
+	 * connected by a non-blocking connect(2) that returned EINPROGRESS, and whose end was learnt by poll and SO_ERROR, not by
+	 * another connect (agent/http/request.c says why). */
+	int connected_fd;
 	/* Optional: the status and headers are there, the body follows. Negative refuses it (HTTP_REFUSED). */
 	int (*on_headers)(void *arg, const struct http_response *response);
 	/* A piece of the body. Negative refuses the rest (HTTP_REFUSED). NULL: the body is dropped. */
