@@ -117,6 +117,7 @@ static int fill(struct target_job *job, const struct target_job_options *options
 	job->scheme = copy_span(arena, options->scheme ? options->scheme : DEFAULT_SCHEME, &ok);
 	job->params = copy_params(arena, &options->params, &ok);
 	job->external_labels = copy_pairs(arena, &global->external_labels, &ok);
+	job->resource_attributes = copy_pairs(arena, &global->resource_attributes, &ok);
 	job->honor_labels = options->honor_labels;
 	job->honor_timestamps = options->honor_timestamps;
 	job->track_timestamps_staleness = options->track_timestamps_staleness;
@@ -172,6 +173,7 @@ static int hash_content(struct target_job *job, const struct target_job_options 
 	uint64_t packed = hash_bytes(buf_view(&bytes), 0);
 	pack_rules(options->relabel_configs.items, options->relabel_configs.count, &bytes);
 	pack_pairs(&job->external_labels, &bytes);
+	pack_pairs(&job->resource_attributes, &bytes);
 	uint64_t content = hash_bytes(buf_view(&bytes), 0);
 	int result = bytes.failed;
 	buf_done(&bytes);

@@ -112,6 +112,9 @@ int labels_resource(struct labels_builder *out, const struct target *target, boo
 		{"k8s.node.name", "__meta_kubernetes_node_name"},
 		{"k8s.node.name", "__meta_kubernetes_pod_node_name"},
 	};
+	const struct option_pairs *configured = &target->job->resource_attributes;
+	for (size_t i = 0; i < configured->count; i++) /* first: what the kubelet says wins */
+		labels_set(out, span_str(configured->items[i].name), span_str(configured->items[i].value));
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		struct span value = labels_get(seeded, span_str(names[i][1]));
 		if (value.len > 0)

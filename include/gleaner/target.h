@@ -24,7 +24,8 @@ struct target_global_options {
 	bool scrape_timeout_given;
 	struct target_limits limits;
 	bool extra_scrape_metrics;
-	struct option_pairs external_labels; /* overwrite target labels of the same name */
+	struct option_pairs external_labels;     /* overwrite target labels of the same name */
+	struct option_pairs resource_attributes; /* of every target; not a key of this table: resource.attributes */
 };
 extern const struct option_table target_global_table;
 
@@ -79,9 +80,10 @@ struct target_job {
 	struct target_limits limits;
 	const struct relabel_rule *metric_rules; /* sources; the scraper compiles them */
 	size_t metric_rule_count;
-	struct relabel *relabel;             /* compiled relabel_configs; only in core; NULL: none */
-	struct option_pairs external_labels; /* only in core; the targets have them among their labels */
-	struct span tls_ca, tls_server_name; /* PEM text, not a path */
+	struct relabel *relabel;                 /* compiled relabel_configs; only in core; NULL: none */
+	struct option_pairs external_labels;     /* only in core; the targets have them among their labels */
+	struct option_pairs resource_attributes; /* only in core, likewise */
+	struct span tls_ca, tls_server_name;     /* PEM text, not a path */
 	bool tls_insecure_skip_verify;
 	struct arena arena;
 };
@@ -91,7 +93,7 @@ int target_job_new(const struct target_job_options *options, const struct target
 	struct target_job **ret_job, struct error *err);
 struct target_job *target_job_ref(struct target_job *job);
 void target_job_unref(struct target_job *job);
-/* For wire: everything but `relabel` and external_labels; layout in agent/target/pack.c. 0 or out->failed. */
+/* For wire: everything but `relabel`, external_labels and resource_attributes; layout in agent/target/pack.c. 0 or out->failed. */
 int target_job_pack(const struct target_job *job, struct buf *out);
 /* -EBADMSG on any damage, -ENOMEM. */
 int target_job_unpack(struct span packed, struct target_job **ret_job);
