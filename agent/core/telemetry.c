@@ -254,7 +254,7 @@ static void telemetry_due(void *arg)
 	loop_timer_set(telemetry->timer, core->settings->telemetry.interval_ns);
 }
 
-/* The pseudo target: job "gleaner", instance the node's name, resource attributes of the node. */
+/* The pseudo target: job is the service name ("gleaner"), instance the node's name. */
 static int make_cache(struct telemetry *telemetry)
 {
 	const struct settings *settings = telemetry->core->settings;
@@ -266,7 +266,7 @@ static int make_cache(struct telemetry *telemetry)
 	labels_builder_init(&resource, &telemetry->arena);
 	if (!node && gethostname(host, sizeof(host) - 1) < 0)
 		return -errno;
-	labels_set(&labels, SPAN("job"), SPAN("gleaner"));
+	labels_set(&labels, SPAN("job"), span_str(settings->service_name));
 	labels_set(&labels, SPAN("instance"), span_str(node ? node : host));
 	for (size_t i = 0; i < settings->global.resource_attributes.count; i++) {
 		const struct option_pair *pair = &settings->global.resource_attributes.items[i];
