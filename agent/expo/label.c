@@ -4,7 +4,7 @@
  *   labels   (name = "value" | "quoted name" = "value") , ...
  *
  * Text allows blanks around everything, LF inside a value and a missing comma; OpenMetrics does not. Both allow a comma
- * before the brace. Quoted names and values are valid UTF-8; a name is not empty.
+ * before the brace, LF in a quoted name and NUL in a value. Quoted names and values are valid UTF-8; a name is not empty.
  */
 #include "number.h"
 #include "scan.h"
@@ -28,9 +28,12 @@ const unsigned char expo_classes[256] = {
 	['z' + 1 ... 0x7f] = EXPO_QUOTED,
 };
 
+/* What may stand between quotes beside the bytes of EXPO_QUOTED. */
+enum { ALLOW_LF = 1, ALLOW_NUL = 2 };
+
 /* From the opening quote to behind the closing one. */
 static const char *scan_quoted(
-	struct expo_parser *parser, const char *at, bool lf_allowed, const char *reason, struct expo_text *ret_text)
+	struct expo_parser *parser, const char *at, unsigned allowed, const char *reason, struct expo_text *ret_text)
 {
 	const char *open = at++;
 	bool escaped = false, high = false;
@@ -44,10 +47,14 @@ static const char *scan_quoted(
 			at++;
 			if (*at == '"' || *at == '\\')
 				at++;
+			else if (*at == '\n')
+				return expo_fail(parser, at, "LF behind a backslash");
 			continue;
 		}
-		if ((*at == '\n' && !lf_allowed) || (*at == '\0' && at >= parser->end))
+		if (at >= parser->end || (*at == '\n' && !(allowed & ALLOW_LF)))
 			return expo_fail(parser, at, "no closing quote");
+		if (*at == '\0' && !(allowed & ALLOW_NUL))
+			return expo_fail(parser, at, "NUL where none may be");
 		high |= (unsigned char)*at >= 0x80;
 		at++;
 	}
@@ -58,9 +65,10 @@ static const char *scan_quoted(
 	return at + 1;
 }
 
-static const char *scan_quoted_name(struct expo_parser *parser, const char *at, struct expo_text *ret_name)
+static const char *scan_quoted_name(
+	struct expo_parser *parser, const char *at, unsigned allowed, struct expo_text *ret_name)
 {
-	const char *next = scan_quoted(parser, at, parser->format == EXPO_TEXT, "name is not valid UTF-8", ret_name);
+	const char *next = scan_quoted(parser, at, allowed, "name is not valid UTF-8", ret_name);
 	if (next && ret_name->raw.len == 0)
 		return expo_fail(parser, at, "empty name");
 	return next;
@@ -69,7 +77,7 @@ static const char *scan_quoted_name(struct expo_parser *parser, const char *at, 
 const char *expo_scan_name(struct expo_parser *parser, const char *at, struct expo_text *ret_name)
 {
 	if (*at == '"')
-		return scan_quoted_name(parser, at, ret_name);
+		return scan_quoted_name(parser, at, ALLOW_LF, ret_name);
 	const char *start = at;
 	if (!expo_is(at, EXPO_NAME_START))
 		return expo_fail(parser, at, "expected a metric name");
@@ -85,10 +93,11 @@ static const char *skip(const struct expo_parser *parser, const char *at)
 	return parser->format == EXPO_TEXT ? expo_skip_blanks(at) : at;
 }
 
-static const char *scan_label_name(struct expo_parser *parser, const char *at, struct expo_text *ret_name)
+static const char *scan_label_name(
+	struct expo_parser *parser, const char *at, unsigned allowed, struct expo_text *ret_name)
 {
 	if (*at == '"')
-		return scan_quoted_name(parser, at, ret_name);
+		return scan_quoted_name(parser, at, allowed, ret_name);
 	const char *start = at;
 	if (!expo_is(at, EXPO_LABEL_START))
 		return expo_fail(parser, at, "expected a label name");
@@ -111,13 +120,13 @@ static const char *take_metric_name(
 }
 
 /* ="value" and what separates it from the next. */
-static const char *scan_label_value(struct expo_parser *parser, const char *at)
+static const char *scan_label_value(struct expo_parser *parser, const char *at, unsigned allowed)
 {
 	struct expo_text value;
 	at = skip(parser, at + 1);
 	if (*at != '"')
 		return expo_fail(parser, at, "expected a label value in quotes");
-	at = scan_quoted(parser, at, parser->format == EXPO_TEXT, "label value is not valid UTF-8", &value);
+	at = scan_quoted(parser, at, allowed, "label value is not valid UTF-8", &value);
 	if (!at)
 		return NULL;
 	at = skip(parser, at);
@@ -130,17 +139,21 @@ static const char *scan_label_value(struct expo_parser *parser, const char *at)
 
 const char *expo_scan_labels(struct expo_parser *parser, const char *at, struct expo_text *name)
 {
+	/* An exemplar, which only OpenMetrics has, allows neither anywhere. */
+	unsigned in_names = name ? ALLOW_LF : 0;
+	unsigned in_values = !name ? 0 : parser->format == EXPO_TEXT ? ALLOW_LF | ALLOW_NUL : ALLOW_NUL;
 	for (;;) {
 		at = skip(parser, at);
 		if (*at == '}')
 			return at + 1;
 		struct expo_text label;
 		const char *start = at;
-		at = scan_label_name(parser, at, &label);
+		at = scan_label_name(parser, at, in_names, &label);
 		if (!at)
 			return NULL;
 		at = skip(parser, at);
-		at = *at == '=' ? scan_label_value(parser, at) : take_metric_name(parser, start, at, label, name);
+		at = *at == '=' ? scan_label_value(parser, at, in_values)
+				: take_metric_name(parser, start, at, label, name);
 		if (!at)
 			return NULL;
 	}

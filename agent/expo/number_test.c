@@ -59,7 +59,7 @@ static void grammar_refuses(void **state)
 	static const struct span bad[] = {{NULL, 0}, SPAN("+"), SPAN("-"), SPAN("."), SPAN("-."), SPAN("e5"),
 		SPAN("1e"), SPAN("1e+"), SPAN("1e5.0"), SPAN("0x10"), SPAN("0x1p4"), SPAN("1_000"), SPAN(" 1"),
 		SPAN("1 "), SPAN("1,5"), SPAN("+nan"), SPAN("-nan"), SPAN("nan(1)"), SPAN("in"), SPAN("infi"),
-		SPAN("infinit"), SPAN("infinityx"), SPAN("--1"), SPAN("1-"), SPAN("1..2"), SPAN("1\0"),
+		SPAN("infinit"), SPAN("infinityx"), SPAN("--1"), SPAN("1-"), SPAN("1..2"), SPAN("1\0"), SPAN("1e400x"),
 		SPAN("StaleNaN")};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		double value = 42;

@@ -144,8 +144,7 @@ static int read_help(struct expo_parser *parser, const char *at, const char *end
 static int read_comment(struct expo_parser *parser, const char *line, const char *at, struct expo_entry *entry)
 {
 	const char *end = expo_line_end(parser, at);
-	const char *next = expo_past_line(parser, end);
-	parser->at = next;
+	parser->at = expo_past_line(parser, end);
 
 	const char *word = expo_skip_blanks(at + 1);
 	bool help = end - word > 4 && memcmp(word, "HELP", 4) == 0;
@@ -157,12 +156,12 @@ static int read_comment(struct expo_parser *parser, const char *line, const char
 		parser->tolerated++; /* "# HELP " without a name */
 		return 0;
 	}
-	entry->line = span_of(line, (size_t)(next - line));
 	const char *rest = expo_scan_name(parser, name, &entry->name);
-	if (rest && rest > end)
-		rest = expo_fail(parser, end, "no closing quote");
 	if (!rest)
 		return -EBADMSG;
+	end = expo_line_end(parser, rest); /* a quoted name may have had the first LF in it */
+	parser->at = expo_past_line(parser, end);
+	entry->line = span_of(line, (size_t)(parser->at - line));
 	return help ? read_help(parser, rest, end, entry) : read_type(parser, rest, end, entry);
 }
 
