@@ -647,8 +647,8 @@ static void distance_counts_swapped_neighbours_once(void **state)
 	char longer[65];
 	memset(longer, 'x', sizeof(longer));
 	assert_int_equal(suggest_distance(span_of(longer, sizeof(longer)), SPAN("x")), SIZE_MAX);
-	assert_null(suggest_from(SPAN("zebra"), colors));
-	assert_string_equal(suggest_from(SPAN("bleu"), colors), "blue");
+	assert_null(config_suggest(SPAN("zebra"), colors));
+	assert_string_equal(config_suggest(SPAN("bleu"), colors), "blue");
 }
 
 static int attempt_everything(void *arg)

@@ -46,7 +46,7 @@ static size_t tolerance(struct span word)
 	return word.len < 3 ? 1 : word.len / 3;
 }
 
-const char *suggest_from(struct span word, const char *const *choices)
+const char *config_suggest(struct span word, const char *const *choices)
 {
 	const char *nearest = NULL;
 	size_t best = tolerance(word) + 1;

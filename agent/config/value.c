@@ -96,7 +96,7 @@ static int unexpected(const struct option *option, struct span text, struct erro
 	if (option->kind == OPTION_DURATION && span_to_u64(text, &number) == 0)
 		buf_printf(&message, "; did you mean %" PRIu64 "s?", number);
 	if (option->kind == OPTION_CHOICE) {
-		const char *nearest = suggest_from(text, option->choices);
+		const char *nearest = config_suggest(text, option->choices);
 		if (nearest)
 			buf_printf(&message, "; did you mean %s?", nearest);
 	}

@@ -213,12 +213,18 @@ static const struct option global_options[] = {
 	{.name = NULL},
 };
 
+static const char *const global_unsupported[] = {"always_scrape_classic_histograms",
+	"convert_classic_histograms_to_nhcb", "evaluation_interval", "keep_dropped_targets",
+	"metric_name_escaping_scheme", "metric_name_validation_scheme", "query_log_file", "rule_query_offset",
+	"runtime", "scrape_failure_log_file", "scrape_native_histograms", "scrape_protocols", NULL};
+
 const struct option_table target_global_table = {
 	.name = "global",
 	.help = "What holds for all scrape_configs that do not say otherwise.",
 	.size = sizeof(struct target_global_options),
 	.options = global_options,
 	.check = global_check,
+	.unsupported = global_unsupported,
 };
 
 static const struct option static_options[] = {
@@ -269,6 +275,10 @@ static const struct option kubernetes_options[] = {
 	{.name = NULL},
 };
 
+static const char *const kubernetes_unsupported[] = {"api_server", "attach_metadata", "authorization", "basic_auth",
+	"enable_http2", "follow_redirects", "http_headers", "kubeconfig_file", "no_proxy", "oauth2",
+	"proxy_connect_header", "proxy_from_environment", "proxy_url", "selectors", "tls_config", NULL};
+
 static const struct option_table kubernetes_table = {
 	.name = "kubernetes_sd_config",
 	.help = "Discovery of the node's pods, with the meta labels of Prometheus' role pod.",
@@ -276,6 +286,7 @@ static const struct option_table kubernetes_table = {
 	.options = kubernetes_options,
 	.positioned = true,
 	.check = kubernetes_check,
+	.unsupported = kubernetes_unsupported,
 };
 
 static const struct option tls_options[] = {
@@ -296,11 +307,15 @@ static const struct option tls_options[] = {
 	{.name = NULL},
 };
 
+static const char *const tls_unsupported[] = {"ca", "ca_ref", "cert", "cert_file", "cert_ref", "key", "key_file",
+	"key_ref", "max_version", "min_version", NULL};
+
 static const struct option_table tls_table = {
 	.name = "tls_config",
 	.help = "TLS of the scrapes of a job whose scheme is https.",
 	.size = sizeof(struct target_tls_options),
 	.options = tls_options,
+	.unsupported = tls_unsupported,
 };
 
 static const struct option job_options[] = {
@@ -392,6 +407,19 @@ static const struct option job_options[] = {
 	{.name = NULL},
 };
 
+static const char *const job_unsupported[] = {"always_scrape_classic_histograms", "authorization", "azure_sd_configs",
+	"basic_auth", "bearer_token", "bearer_token_file", "consul_sd_configs", "convert_classic_histograms_to_nhcb",
+	"digitalocean_sd_configs", "dns_sd_configs", "docker_sd_configs", "dockerswarm_sd_configs", "ec2_sd_configs",
+	"enable_http2", "eureka_sd_configs", "file_sd_configs", "follow_redirects", "gce_sd_configs",
+	"hetzner_sd_configs", "http_headers", "http_sd_configs", "ionos_sd_configs", "keep_dropped_targets",
+	"kuma_sd_configs", "lightsail_sd_configs", "linode_sd_configs", "marathon_sd_configs",
+	"metric_name_escaping_scheme", "metric_name_validation_scheme", "native_histogram_bucket_limit",
+	"native_histogram_min_bucket_factor", "nerve_sd_configs", "no_proxy", "nomad_sd_configs", "oauth2",
+	"openstack_sd_configs", "ovhcloud_sd_configs", "proxy_connect_header", "proxy_from_environment", "proxy_url",
+	"puppetdb_sd_configs", "scaleway_sd_configs", "scrape_failure_log_file", "scrape_native_histograms",
+	"scrape_protocols", "serverset_sd_configs", "stackit_sd_configs", "triton_sd_configs", "uyuni_sd_configs",
+	"vultr_sd_configs", NULL};
+
 const struct option_table target_job_table = {
 	.name = "scrape_config",
 	.help = "One job: where its targets come from and how they are scraped, with Prometheus' keys.",
@@ -399,4 +427,5 @@ const struct option_table target_job_table = {
 	.options = job_options,
 	.positioned = true,
 	.check = job_check,
+	.unsupported = job_unsupported,
 };

@@ -42,3 +42,6 @@ int config_print(const void *object, const struct option_table *table, struct bu
 /* docs/config.md (Markdown) and the short form for --help. */
 int config_document(const struct option_table *table, struct buf *out);
 int config_help(const struct option_table *table, struct buf *out);
+
+/* The word of a NULL-terminated list that was probably meant, or NULL when none is near. */
+const char *config_suggest(struct span word, const char *const *choices);

@@ -1,0 +1,40 @@
+/* cli: the command line. main.c deals with the roles that core starts by itself; everything a person types comes here. */
+#pragma once
+
+#include "gleaner/base.h"
+
+/* Runs the command of argv[1]. Returns the exit status: 0; 1 it failed; 2 it was not understood. */
+int cli_main(int argc, char **argv);
+
+/* ---- between the files of the command line --------------------------------------------------- */
+
+struct cli_flag {
+	const char *name; /* --name; NULL ends a list */
+	char letter;      /* -l; also what cli_next returns */
+	bool has_value;
+};
+struct cli_command {
+	const char *name;
+	const char *usage; /* "gleaner NAME ..." */
+	const char *help;  /* one line */
+	const char *more;  /* paragraphs for `gleaner help NAME`, or NULL */
+	const struct cli_flag *flags;
+	/* argv[0] is the command's name. */
+	int (*run)(const struct cli_command *command, int argc, char **argv);
+};
+
+/* The next flag: its letter, with ret_value when it has one; 0 when only other arguments are left (from argv[cli_rest()] on);
+ * -EINVAL when the flag is not known or has no value, which was said on standard error. (getopt_long: has static state, and a
+ * struct option of its own, which is why it is behind this.) */
+int cli_next(const struct cli_command *command, int argc, char **argv, const char **ret_value);
+int cli_rest(void);
+/* Says on standard error what was wrong with the arguments, and how they go. Returns 2. */
+int cli_misused(const struct cli_command *command, const char *fmt, ...) GLEANER_PRINTF(2, 3);
+/* Writes to a standard stream and forgets. Returns 0, or 1 when it could not be written. */
+int cli_print(int fd, struct buf *out);
+
+int cli_run(const struct cli_command *command, int argc, char **argv);
+int cli_check(const struct cli_command *command, int argc, char **argv);
+
+/* What `gleaner check` prints for a file. Returns 0 when it is fine, 1 when it is not. */
+int cli_check_file(const char *path, const char *(*get_environment)(const char *name), struct buf *out);

@@ -1,0 +1,82 @@
+/* `gleaner check`: every complaint about a file, or what it does in a few lines. */
+#include "cli.h"
+
+#include "settings.h"
+
+#include <errno.h>
+
+static void put_destination(const struct export_options *exporters, struct buf *out)
+{
+	const struct export_otlphttp_options *http = &exporters->otlphttp;
+	const char *endpoint = http->metrics_endpoint ? http->metrics_endpoint : http->endpoint;
+	buf_str(out, "  sends to     ");
+	if (endpoint)
+		buf_printf(out, "%s (OTLP/HTTP, compression %s)", endpoint,
+			codec_name((enum codec_kind)http->compression));
+	if (exporters->debug.enabled)
+		buf_printf(out, "%sthe log (debug)", endpoint ? " and " : "");
+	buf_char(out, '\n');
+}
+
+static void put_discovery(const struct settings *settings, struct buf *out)
+{
+	const struct kube_options *kubelet = &settings->kubelet;
+	const struct discover_annotation_options *annotations = &settings->annotations;
+	if (!kubelet->enabled) {
+		buf_str(out, "  pods         none: kubelet.enabled is false\n");
+		return;
+	}
+	buf_printf(out, "  pods         of node %s, from its kubelet every %s\n",
+		kubelet->node_name ? kubelet->node_name : "(unnamed)", duration_format(kubelet->poll_interval_ns).text);
+	if (annotations->enabled)
+		buf_printf(out, "  annotations  %s/*, as job %s\n", annotations->prefix, annotations->job_name);
+}
+
+static size_t count_static_targets(const struct target_job_options *job)
+{
+	const struct target_static_config *configs = job->static_configs.items;
+	size_t count = 0;
+	for (size_t i = 0; i < job->static_configs.count; i++)
+		count += configs[i].targets.count;
+	return count;
+}
+
+static void put_job(const struct settings *settings, const struct target_job_options *job, struct buf *out)
+{
+	uint64_t interval = job->scrape_interval_ns ? job->scrape_interval_ns : settings->global.scrape_interval_ns;
+	size_t targets = count_static_targets(job);
+	buf_printf(out, "  job          %s, every %s:", job->job_name, duration_format(interval).text);
+	if (job->kubernetes_sd_configs.count > 0)
+		buf_printf(out, " pods by %zu relabel rules", job->relabel_configs.count);
+	if (targets > 0)
+		buf_printf(out, "%s %zu static target%s", job->kubernetes_sd_configs.count > 0 ? "," : "", targets,
+			targets == 1 ? "" : "s");
+	buf_char(out, '\n');
+}
+
+static void put_summary(const struct settings *settings, struct buf *out)
+{
+	const struct target_job_options *jobs = settings->scrape_configs.items;
+	put_discovery(settings, out);
+	for (size_t i = 0; i < settings->scrape_configs.count; i++)
+		put_job(settings, &jobs[i], out);
+	put_destination(&settings->exporters, out);
+	buf_printf(out, "  status       %s%s\n", settings->status.enabled ? "http://" : "off",
+		settings->status.enabled ? settings->status.listen : "");
+}
+
+int cli_check_file(const char *path, const char *(*get_environment)(const char *name), struct buf *out)
+{
+	struct settings *settings = NULL;
+	struct error err = {0};
+	size_t before = out->len;
+	int result = settings_load(path, get_environment, out, &settings, &err);
+	if (result < 0) {
+		buf_printf(out, "%s%s\n", out->len > before ? "\n" : "gleaner check: ", err.text);
+		return 1;
+	}
+	buf_printf(out, "%s: fine\n", path);
+	put_summary(settings, out);
+	settings_free(settings);
+	return out->failed ? 1 : 0;
+}
