@@ -9,17 +9,18 @@
 #include "gleaner/kube.h"
 #include "gleaner/target.h"
 
-/* The annotations: object: built-in discovery by prometheus.io/* (docs/kubernetes.md, "gleaner rule"). */
+/* The annotations: object: built-in discovery by the annotations prometheus.io/scrape and others (docs/kubernetes.md, "gleaner rule"). */
 struct discover_annotation_options {
 	bool enabled;
-	const char *job_name;                      /* "kubernetes-pods" */
-	const char *prefix;                        /* "prometheus.io" */
+	const char *job_name; /* "kubernetes-pods"; a configured job of this name replaces the rule */
+	const char *prefix;   /* "prometheus.io" */
 	uint64_t min_interval_ns, max_interval_ns; /* clamps of prometheus.io/interval (and scrape_interval), timeout */
 	uint64_t max_targets_per_pod;
 	bool host_network; /* annotated hostNetwork pods too */
 };
 extern const struct option_table discover_annotation_table;
 
+/* Only read during discover_configure: nothing of it need live on. */
 struct discover_settings {
 	const struct target_global_options *global;
 	const struct target_job_options *jobs; /* as configured */
@@ -28,13 +29,16 @@ struct discover_settings {
 	struct span node_name; /* a pod of another node is ignored; empty: not checked */
 };
 
+/* Called from within discover_configure and discover_pods, when the new set is in force; they may ask, but not bring new facts.
+ * First all that are gone, then changed and added in the order of the set, then refused. */
 struct discover_events {
 	void (*added)(void *arg, struct target *target);
 	/* A changed target is reported as removed(old), added(new) with the same key; see also `changed`. */
 	void (*removed)(void *arg, struct target *target);
 	/* The same key with other content: the series cache may live on. NULL: removed + added. */
 	void (*changed)(void *arg, struct target *old_target, struct target *target);
-	/* A target that could not be made (bad annotation, address not of the pod, ...); once per cause and pod. */
+	/* A target that could not be made (bad annotation, bad interval, ...), or a job over its target_limit (discovered is then
+	 * {job="..."}; it has no targets). Once per cause and pod until the next discover_configure. May be NULL. */
 	void (*refused)(void *arg, struct labels discovered, const struct error *err);
 	void *arg;
 };
@@ -43,9 +47,11 @@ struct discover;
 int discover_new(struct discover_events events, struct discover **ret_discover);
 /* No events. */
 void discover_free(struct discover *discover);
-/* New configuration (start, reload). All or nothing: on failure the old one stays. err as target_job_new. */
+/* New configuration (start, reload). All or nothing: on failure the old one stays. err names the position in the file: a job as
+ * target_job_new says, a static target that is no address of this host, a job_name that is used twice. 0, -EINVAL, -ENOMEM. */
 int discover_configure(struct discover *discover, const struct discover_settings *settings, struct error *err);
-/* A new list of pods; a reference is taken. */
+/* A new list of pods; a reference is taken. 0; -ENOMEM: the old list stays. Cost: what changed; a pod whose hash is the same costs one
+ * look-up for each job. */
 int discover_pods(struct discover *discover, struct kube_pods *pods);
 
 /* The present set, in the order of job and key; valid until the next call that changes it. */
@@ -53,15 +59,16 @@ struct target *const *discover_targets(const struct discover *discover, size_t *
 /* NULL when absent. */
 struct target *discover_find(const struct discover *discover, uint64_t key);
 
-/* Targets that relabelling dropped, for the targets page: their discovered labels and job. */
+/* Targets that relabelling dropped, for the targets page: their discovered labels and job. At most 1,000, and 1 MiB of labels. A
+ * target that was kept through a change of its pod keeps the discovered labels it was made with. */
 struct discover_dropped {
 	struct labels discovered;
 	struct span job_name;
-	size_t rule; /* index of the relabel rule */
+	size_t rule; /* index of the relabel rule, or TARGET_NO_RULE: no address */
 };
 const struct discover_dropped *discover_dropped(const struct discover *discover, size_t *ret_count);
 
 /* Whether the core may dial this target now: a pod's own addresses as the kubelet last told them, the node's for hostNetwork pods;
- * static targets: addresses of this host. 0 with ret_address, -EACCES with err ("10.0.0.9 is not an address of pod ns/name"). */
+ * static targets: addresses of this host. A pod that has ended is not dialled: its address may be another's. 0 with ret_address, -EACCES with err ("10.0.0.9 is not an address of pod ns/name"). */
 int discover_dial_address(const struct discover *discover, const struct target *target,
 	struct target_address *ret_address, struct error *err);

@@ -1,0 +1,58 @@
+/* What the sources (role=pod, annotations, static lists) hand over to the set: targets before relabelling, and what could not
+ * become one. A source builds label sets in the scratch arena of one pass over one pod; nothing of it outlives the pass.
+ *
+ * Whoever may write a pod's labels and annotations writes into this. So what one pod can make grow here is bounded (the
+ * ceilings below), and a pod that is over them loses its own targets, never somebody else's. */
+#pragma once
+
+#include "gleaner/discover.h"
+
+enum {
+	FOUND_LABEL_BYTES_MAX = 1 << 20, /* of all label sets of a pod: some 250 ports of an ordinary pod */
+	FOUND_META_MAX = 1024,           /* labels, and annotations, of a pod that become meta labels */
+	FOUND_META_VALUE_MAX = 4096,     /* an annotation longer than this is only shown as present */
+	FOUND_REFUSALS_MAX = 8,          /* different ones of a pod */
+};
+
+struct found {
+	struct span identity; /* for target_new */
+	struct labels labels;
+};
+struct refusal {
+	struct labels discovered;
+	struct error err;
+};
+struct findings {
+	struct arena *arena; /* scratch */
+	struct found *items;
+	size_t count, cap;
+	struct refusal refusals[FOUND_REFUSALS_MAX];
+	size_t refusal_count;
+	size_t label_bytes, max_label_bytes;
+};
+
+void findings_init(struct findings *findings, struct arena *scratch, size_t max_label_bytes);
+/* Copies the array of labels, not the strings. Over max_label_bytes it becomes a refusal. 0, -ENOMEM. */
+int findings_add(struct findings *findings, struct span identity, struct labels labels);
+/* A cause that is there already is not repeated, causes beyond the maximum are left out. */
+int findings_refuse(struct findings *findings, struct labels discovered, const struct error *err);
+
+/* ---- pod_labels.c: the __meta_kubernetes_* labels of role=pod (semantics P-60 to P-65) --------- */
+
+/* Of the pod itself. 0, -ENOMEM. */
+int pod_labels_set_pod(struct labels_builder *labels, const struct kube_pod *pod);
+/* Of a container and of one of its ports; NULL removes what an earlier call has set. */
+int pod_labels_set_container(struct labels_builder *labels, const struct kube_container *container);
+int pod_labels_set_port(struct labels_builder *labels, const struct kube_port *port);
+/* __address__: host:port, [v6]:port; the bare address without a port (0). */
+int pod_labels_set_address(struct labels_builder *labels, struct span ip, uint16_t port);
+/* "<uid>/<container>/<port>" in the arena; SPAN_NONE when there is no memory. */
+struct span pod_identity(struct arena *arena, const struct kube_pod *pod, struct span container, uint16_t port);
+
+/* One for each declared port of each container, init containers last; the bare address for a container without ports. */
+int find_pod(const struct kube_pod *pod, struct findings *findings);
+
+/* ---- annotations.c: the gleaner rule ----------------------------------------------------------- */
+
+int find_annotated(const struct discover_annotation_options *options, const struct target_job *job,
+	const struct kube_pod *pod, struct findings *findings);
