@@ -3,6 +3,8 @@
 
 #include "gleaner/config.h"
 
+#include <stdio.h>
+
 #define TABLES_MAX 64
 
 /* The tables below a root in the order of first use. */
@@ -33,25 +35,21 @@ static void put_places(const struct option_table *table, const struct option_tab
 	for (const struct option *option = table->options; option->name; option++) {
 		if (!option->fields)
 			continue;
-		struct buf place;
-		buf_init(&place, 1024);
-		buf_printf(&place, "%s%s%s", prefix, option->name, option->kind == OPTION_OBJECTS ? "[]" : "");
+		char place[256];
+		snprintf(place, sizeof(place), "%s%s%s", prefix, option->name,
+			option->kind == OPTION_OBJECTS ? "[]" : "");
 		if (option->fields == wanted)
-			buf_printf(
-				out, "%s`%.*s`", (*places)++ ? ", " : "", (int)place.len, place.ptr ? place.ptr : "");
-		buf_str(&place, ".");
-		if (place.failed)
-			out->failed = place.failed;
-		else
-			put_places(option->fields, wanted, place.ptr, places, out);
-		buf_done(&place);
+			buf_printf(out, "%s`%s`", (*places)++ ? ", " : "", place);
+		snprintf(place, sizeof(place), "%s%s%s.", prefix, option->name,
+			option->kind == OPTION_OBJECTS ? "[]" : "");
+		put_places(option->fields, wanted, place, places, out);
 	}
 }
 
 static void put_cell(const char *text, struct buf *out)
 {
 	for (; text && *text; text++)
-		buf_printf(out, *text == '|' ? "\\%c" : "%c", *text);
+		buf_printf(out, strchr("|<", *text) ? "\\%c" : "%c", *text);
 }
 
 static void put_row(const struct option *option, struct buf *out)
@@ -61,7 +59,7 @@ static void put_row(const struct option *option, struct buf *out)
 		buf_printf(out, "%s[%s](#%s)", option->kind == OPTION_OBJECTS ? "list of " : "", option->fields->name,
 			option->fields->name);
 	} else {
-		value_expected(option, out);
+		value_brief(option, out);
 	}
 	buf_str(out, " | ");
 	if (option->required)
@@ -151,7 +149,7 @@ static void put_help(const struct option_table *table, unsigned indent, struct b
 			buf_str(out, "required; ");
 		if (option->environment)
 			buf_printf(out, "$%s; ", option->environment);
-		value_expected(option, out);
+		value_brief(option, out);
 		buf_printf(out, ". %s\n", option->help ? option->help : "");
 	}
 }

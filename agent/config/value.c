@@ -39,7 +39,8 @@ static void put_amount(enum option_kind kind, uint64_t amount, struct buf *out)
 
 static void put_range(const struct option *option, struct buf *out)
 {
-	if (option->min == 0 && option->max == 0)
+	bool ranged = option->kind == OPTION_COUNT || option->kind == OPTION_DURATION || option->kind == OPTION_BYTES;
+	if (!ranged || (option->min == 0 && option->max == 0))
 		return;
 	buf_str(out, option->max == 0 ? " of at least " : option->min == 0 ? " of at most " : " from ");
 	if (option->min > 0 || option->max == 0)
@@ -48,6 +49,22 @@ static void put_range(const struct option *option, struct buf *out)
 		buf_str(out, " to ");
 	if (option->max > 0)
 		put_amount(option->kind, option->max, out);
+}
+
+static void put_choices(const struct option *option, struct buf *out)
+{
+	buf_str(out, "one of ");
+	for (size_t i = 0; option->choices[i]; i++)
+		buf_printf(out, "%s%s", i ? ", " : "", option->choices[i]);
+}
+
+static void put_keys(const struct option_table *table, struct buf *out)
+{
+	const struct option *keys = table->options;
+	if (keys[0].name)
+		buf_printf(out, " with keys such as %s", keys[0].name);
+	if (keys[0].name && keys[1].name)
+		buf_printf(out, " and %s", keys[1].name);
 }
 
 void value_expected(const struct option *option, struct buf *out)
@@ -60,7 +77,7 @@ void value_expected(const struct option *option, struct buf *out)
 		[OPTION_BYTES] = "a size such as 10MB or 512KiB",
 		[OPTION_DOUBLE] = "a number such as 0.5",
 		[OPTION_STRING] = "a text",
-		[OPTION_CHOICE] = "one of ",
+		[OPTION_CHOICE] = "",
 		[OPTION_STRINGS] = "a list of texts such as [a, b]",
 		[OPTION_PAIRS] = "a mapping of texts such as {name: value}",
 		[OPTION_LISTS] = "a mapping of lists such as {name: [a, b]}",
@@ -68,18 +85,34 @@ void value_expected(const struct option *option, struct buf *out)
 		[OPTION_OBJECTS] = "a list of mappings",
 	};
 	buf_str(out, phrases[option->kind]);
-	if (option->kind == OPTION_CHOICE) {
-		for (size_t i = 0; option->choices[i]; i++)
-			buf_printf(out, "%s%s", i ? ", " : "", option->choices[i]);
-	} else if (option->kind == OPTION_OBJECT || option->kind == OPTION_OBJECTS) {
-		const struct option *fields = option->fields->options;
-		if (fields[0].name)
-			buf_printf(out, " with keys such as %s", fields[0].name);
-		if (fields[0].name && fields[1].name)
-			buf_printf(out, " and %s", fields[1].name);
-	}
-	if (option->kind == OPTION_COUNT || option->kind == OPTION_DURATION || option->kind == OPTION_BYTES)
-		put_range(option, out);
+	if (option->kind == OPTION_CHOICE)
+		put_choices(option, out);
+	if (option->fields)
+		put_keys(option->fields, out);
+	put_range(option, out);
+}
+
+void value_brief(const struct option *option, struct buf *out)
+{
+	static const char *const names[] = {
+		[OPTION_BOOL] = "true or false",
+		[OPTION_COUNT] = "number",
+		[OPTION_PORT] = "port number",
+		[OPTION_DURATION] = "duration",
+		[OPTION_BYTES] = "size",
+		[OPTION_DOUBLE] = "number",
+		[OPTION_STRING] = "text",
+		[OPTION_CHOICE] = "",
+		[OPTION_STRINGS] = "list of texts",
+		[OPTION_PAIRS] = "mapping of texts",
+		[OPTION_LISTS] = "mapping of lists of texts",
+		[OPTION_OBJECT] = "mapping",
+		[OPTION_OBJECTS] = "list of mappings",
+	};
+	buf_str(out, names[option->kind]);
+	if (option->kind == OPTION_CHOICE)
+		put_choices(option, out);
+	put_range(option, out);
 }
 
 /* The usual complaint, with a hint where the mistake is a known one. */

@@ -8,8 +8,10 @@
 int value_read(const struct option *option, bool choices_ignore_case, struct span text, struct arena *arena,
 	void *field, struct error *err);
 
-/* "a duration such as 30s (at least 1s)": goes after "expected". */
+/* "a duration such as 30s or 1m30s of at least 1s": goes after "expected". */
 void value_expected(const struct option *option, struct buf *out);
+/* "duration of at least 1s": the same for a table of keys. */
+void value_brief(const struct option *option, struct buf *out);
 
 /* The field as one would write it, YAML quoting apart; false when it is unset (NULL, or 0 with no default). */
 bool value_text(const struct option *option, const void *field, struct buf *out);

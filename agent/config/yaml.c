@@ -35,6 +35,13 @@ static struct problem_at here(const struct fy_mark *mark)
 		    : (struct problem_at){0};
 }
 
+/* The mark of an anchor, an alias or a quoted scalar stands behind its first sign. */
+static struct problem_at before(struct problem_at at)
+{
+	at.column -= at.column > 1;
+	return at;
+}
+
 static bool expects_key(const struct reader *reader)
 {
 	return reader->depth > 0 && reader->stack[reader->depth - 1]->kind == YAML_MAPPING && reader->key.key_line == 0;
@@ -111,13 +118,14 @@ static struct yaml_node *place(struct reader *reader, const struct yaml_node *co
 	return node;
 }
 
-static void complain_about_decoration(struct reader *reader, struct fy_event *event, struct problem_at at)
+static void complain_about_decoration(struct reader *reader, struct fy_event *event)
 {
-	if (fy_event_get_anchor_token(event))
-		problem_add(reader->problems, at,
+	struct fy_token *anchor = fy_event_get_anchor_token(event), *tag = fy_event_get_tag_token(event);
+	if (anchor)
+		problem_add(reader->problems, before(here(fy_token_start_mark(anchor))),
 			"anchors (&name) are not allowed here; write the value where it is needed");
-	if (fy_event_get_tag_token(event))
-		problem_add(reader->problems, at,
+	if (tag)
+		problem_add(reader->problems, here(fy_token_start_mark(tag)),
 			"tags (!name) are not allowed here; each key knows the type of its value");
 }
 
@@ -144,7 +152,7 @@ static void take_scalar(struct reader *reader, struct fy_event *event, struct pr
 		.plain = style == FYSS_PLAIN,
 		.text = span_of(copy, len),
 		.line = at.line,
-		.column = quoted && at.column > 1 ? at.column - 1 : at.column,
+		.column = quoted ? before(at).column : at.column,
 	};
 	if (expects_key(reader))
 		take_key(reader, &node);
@@ -207,7 +215,7 @@ static void take_event(struct reader *reader, struct fy_event *event)
 		reader->ended = true;
 		return;
 	}
-	complain_about_decoration(reader, event, at);
+	complain_about_decoration(reader, event);
 	switch (event->type) {
 	case FYET_DOCUMENT_START:
 		open_document(reader, at);
@@ -226,7 +234,7 @@ static void take_event(struct reader *reader, struct fy_event *event)
 		take_scalar(reader, event, at);
 		break;
 	case FYET_ALIAS:
-		take_alias(reader, at);
+		take_alias(reader, before(at));
 		break;
 	default:
 		break;

@@ -10,6 +10,8 @@
 
 #define OUTPUT_MAX_BYTES ((size_t)16 << 20)
 
+static int cli_run(const struct cli_command *command, int argc, char **argv);
+static int cli_check(const struct cli_command *command, int argc, char **argv);
 static int cli_version(const struct cli_command *command, int argc, char **argv);
 static int cli_help(const struct cli_command *command, int argc, char **argv);
 static int cli_config_doc(const struct cli_command *command, int argc, char **argv);
@@ -86,9 +88,11 @@ int cli_main(int argc, char **argv)
 		return unknown_command(argv[1]);
 	bool wants_help = argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
 	if (wants_help) {
+		cli_begin();
 		char *help[] = {(char *)"help", argv[1], NULL};
 		return cli_help(find("help"), 2, help);
 	}
+	cli_begin();
 	return command->run(command, argc - 1, argv + 1);
 }
 
@@ -111,7 +115,7 @@ static const char *environment(const char *name)
 	return getenv(name);
 }
 
-int cli_run(const struct cli_command *command, int argc, char **argv)
+static int cli_run(const struct cli_command *command, int argc, char **argv)
 {
 	struct core_options options = {.get_environment = environment};
 	const char *value;
@@ -126,7 +130,7 @@ int cli_run(const struct cli_command *command, int argc, char **argv)
 	return core_run(&options);
 }
 
-int cli_check(const struct cli_command *command, int argc, char **argv)
+static int cli_check(const struct cli_command *command, int argc, char **argv)
 {
 	int count = arguments(command, argc, argv, 1);
 	if (count < 0)

@@ -23,6 +23,8 @@ struct cli_command {
 	int (*run)(const struct cli_command *command, int argc, char **argv);
 };
 
+/* Before the first cli_next of a command. */
+void cli_begin(void);
 /* The next flag: its letter, with ret_value when it has one; 0 when only other arguments are left (from argv[cli_rest()] on);
  * -EINVAL when the flag is not known or has no value, which was said on standard error. (getopt_long: has static state, and a
  * struct option of its own, which is why it is behind this.) */
@@ -32,9 +34,6 @@ int cli_rest(void);
 int cli_misused(const struct cli_command *command, const char *fmt, ...) GLEANER_PRINTF(2, 3);
 /* Writes to a standard stream and forgets. Returns 0, or 1 when it could not be written. */
 int cli_print(int fd, struct buf *out);
-
-int cli_run(const struct cli_command *command, int argc, char **argv);
-int cli_check(const struct cli_command *command, int argc, char **argv);
 
 /* What `gleaner check` prints for a file. Returns 0 when it is fine, 1 when it is not. */
 int cli_check_file(const char *path, const char *(*get_environment)(const char *name), struct buf *out);

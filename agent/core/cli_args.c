@@ -23,6 +23,11 @@ static void translate(const struct cli_flag *flags, struct option *ret_long, cha
 	*ret_short = '\0';
 }
 
+void cli_begin(void)
+{
+	optind = 0; /* glibc: start over, whatever was parsed before */
+}
+
 int cli_next(const struct cli_command *command, int argc, char **argv, const char **ret_value)
 {
 	struct option long_forms[FLAGS_MAX + 1];
