@@ -148,8 +148,7 @@ static const struct option rule_options[] = {
 		.offset = FIELD(replacement),
 		.value = RULE_REPLACEMENT,
 		.help = "New value, or for action labelmap the new name, with groups of the regex (`$1`, `${1}`, "
-			"`${name}`, `$$` for "
-			"a dollar); an empty result deletes the label."},
+			"`${name}`); an empty result deletes the label."},
 	{.name = "action",
 		.kind = OPTION_CHOICE,
 		.offset = FIELD(action),
