@@ -192,7 +192,9 @@ static void render_api_targets(struct page *page)
 		buf_str(out, "{\"discoveredLabels\":");
 		json_labels(out, dropped[i].discovered);
 		json_text(out, "scrapePool", dropped[i].job_name);
-		buf_printf(out, ",\"relabelRule\":%zu}", dropped[i].rule);
+		if (dropped[i].rule != TARGET_NO_RULE) /* else: it had no address */
+			buf_printf(out, ",\"relabelRule\":%zu", dropped[i].rule);
+		buf_char(out, '}');
 	}
 	buf_str(out, "]}}\n");
 }
