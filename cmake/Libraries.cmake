@@ -32,6 +32,8 @@ gleaner_library(yajl yajl)
 gleaner_library(cmocka cmocka)
 add_library(lib_threads INTERFACE)
 target_link_libraries(lib_threads INTERFACE Threads::Threads)
+add_library(lib_math INTERFACE)
+target_link_libraries(lib_math INTERFACE m)
 
 # xxhash is used inline, so nothing of its library is linked.
 add_library(lib_xxhash_inline INTERFACE)

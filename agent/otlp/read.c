@@ -73,14 +73,11 @@ size_t metric_points(const Otlp__Metric *metric)
 	}
 }
 
-int otlp_count(struct span request, struct otlp_counts *ret_counts)
+struct otlp_counts reading_counts(const struct reading *reading)
 {
-	struct reading reading;
-	struct otlp_counts counts = {.resources = 0};
-	int result = reading_begin(&reading, request);
-	for (size_t r = 0; result == 0 && r < reading.request->n_resource_metrics; r++) {
-		const Otlp__ResourceMetrics *resource = reading.request->resource_metrics[r];
-		counts.resources++;
+	struct otlp_counts counts = {.resources = reading->request->n_resource_metrics};
+	for (size_t r = 0; r < reading->request->n_resource_metrics; r++) {
+		const Otlp__ResourceMetrics *resource = reading->request->resource_metrics[r];
 		for (size_t s = 0; s < resource->n_scope_metrics; s++) {
 			const Otlp__ScopeMetrics *scope = resource->scope_metrics[s];
 			counts.metrics += scope->n_metrics;
@@ -88,9 +85,16 @@ int otlp_count(struct span request, struct otlp_counts *ret_counts)
 				counts.points += metric_points(scope->metrics[m]);
 		}
 	}
-	reading_end(&reading);
+	return counts;
+}
+
+int otlp_count(struct span request, struct otlp_counts *ret_counts)
+{
+	struct reading reading;
+	int result = reading_begin(&reading, request);
 	if (result == 0)
-		*ret_counts = counts;
+		*ret_counts = reading_counts(&reading);
+	reading_end(&reading);
 	return result;
 }
 
@@ -115,4 +119,16 @@ void buf_hex(struct buf *out, struct span bytes)
 {
 	for (size_t i = 0; i < bytes.len; i++)
 		buf_printf(out, "%02x", (unsigned char)bytes.ptr[i]);
+}
+
+void buf_base64(struct buf *out, struct span bytes)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	for (size_t i = 0; i < bytes.len; i += 3) {
+		uint32_t group = 0;
+		for (size_t k = 0; k < 3; k++)
+			group = group << 8 | (i + k < bytes.len ? (unsigned char)bytes.ptr[i + k] : 0);
+		for (size_t k = 0; k < 4; k++)
+			buf_char(out, i + k <= bytes.len ? digits[group >> (18 - 6 * k) & 63] : '=');
+	}
 }

@@ -23,6 +23,7 @@ void reading_init(struct reading *reading, size_t message_len);
 /* -EBADMSG or -ENOMEM after an unpack that gave NULL. */
 int reading_error(const struct reading *reading);
 
+struct otlp_counts reading_counts(const struct reading *reading);
 size_t metric_points(const Otlp__Metric *metric);
 
 static inline struct span span_pb(ProtobufCBinaryData data)
@@ -37,3 +38,4 @@ struct double_text {
 struct double_text double_shortest(double value);
 
 void buf_hex(struct buf *out, struct span bytes);
+void buf_base64(struct buf *out, struct span bytes);
