@@ -1,12 +1,6 @@
 /* Case mapping by table. The C library's would need a locale file, which a minimal image and a sandboxed scraper do not have. */
 #include "case.h"
 
-struct case_range {
-	uint32_t first, last;
-	uint32_t step; /* 2 where upper and lower letters alternate */
-	int32_t delta;
-};
-
 #include "case_table.h"
 
 static uint32_t map_code(const struct case_range *ranges, size_t count, uint32_t code)

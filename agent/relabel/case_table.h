@@ -1,5 +1,14 @@
 /* Simple case mappings of Unicode 14 (UnicodeData.txt, fields 12 and 13), all of them: from first to last in steps, add delta.
  * Made from what Perl says of the properties Simple_Uppercase_Mapping and Simple_Lowercase_Mapping. */
+#pragma once
+
+#include <stdint.h>
+
+struct case_range {
+	uint32_t first, last;
+	uint32_t step; /* 2 where upper and lower letters alternate */
+	int32_t delta;
+};
 static const struct case_range to_upper[] = {
 	{0x0061, 0x007a, 1, -32},
 	{0x00b5, 0x00b5, 1, 743},
