@@ -47,6 +47,8 @@ enum http_failure {
 	HTTP_OTHER,
 };
 const char *http_failure_name(enum http_failure failure);
+/* "Internal Server Error" for 500 (RFC 9110 and others as Go's net/http); "" for a status without a name. */
+const char *http_status_text(unsigned status);
 
 struct http_response {
 	enum http_failure failure;

@@ -55,11 +55,12 @@ int scrape_schedule_again(
 
 /* ---- fetch ---------------------------------------------------------------------- */
 
-/* The Accept header (semantics 3.4, without protobuf). */
+/* The value of the Accept header (semantics 3.4, without protobuf). */
 extern const char scrape_accept[];
 
+/* Zeroed before its first use; buf_done(&body.bytes) when it is not needed any more. */
 struct scrape_body {
-	struct buf bytes; /* inflated, EXPO_PADDING zero bytes behind len */
+	struct buf bytes; /* inflated; after a fetch that was ok EXPO_PADDING zero bytes stand behind len */
 	char content_type[256];
 	uint64_t wire_bytes;
 };
@@ -69,14 +70,19 @@ struct scrape_fetch_result {
 	enum http_failure failure; /* HTTP_NEED_SOCKET: give a socket and start again */
 	bool ok;                   /* 200 and a whole body */
 	bool body_limit_hit;
-	const char
-		*reason; /* static word for counters: "connect", "timeout", "http_status", "body_limit", "gzip", ... */
+	const char *
+		reason; /* static word for counters: "connect", "timeout", "http_status", "body_limit", "gzip", ...; NULL when ok */
 	uint64_t connect_ns, first_byte_ns, total_ns; /* since the start; 0: did not get so far */
 	struct error error;                           /* "server returned HTTP status 500 Internal Server Error" */
 };
 int scrape_fetch_new(struct http *http, struct scrape_fetch **ret_fetch);
 void scrape_fetch_free(struct scrape_fetch *fetch);
-/* Starts the request of target's URL. connected_fd: -1 to try a kept connection. done is called once, never from within. */
+/* Starts the request of target's URL. done is called once unless cancelled, never from within, and may start the next one.
+ *   connected_fd    as in http_request; -1 to try a kept connection
+ *   max_body_bytes  ceiling besides the job's body_size_limit; a body of just so many bytes fails already (T-12)
+ *   timeout_ns      for this request; the target is told its own timeout
+ *   body            overwritten; untouched by others until done
+ *   returns         0; -EINVAL (the URL), -ENOMEM */
 int scrape_fetch_start(struct scrape_fetch *fetch, const struct target *target, int connected_fd,
 	uint64_t max_body_bytes, uint64_t timeout_ns, struct scrape_body *body,
 	void (*done)(void *arg, const struct scrape_fetch_result *result), void *arg, struct error *err);
