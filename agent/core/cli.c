@@ -19,6 +19,8 @@ static int cli_config_doc(const struct cli_command *command, int argc, char **ar
 static const struct cli_flag no_flags[] = {{0}};
 static const struct cli_flag config_flags[] = {{"config", 'c', true}, {0}};
 
+static const struct cli_flag scrape_flags[] = {{"format", 'f', true}, {"repeat", 'n', true}, {0}};
+
 static const struct cli_command commands[] = {
 	{"run", "gleaner run [--config FILE]", "Run the agent until SIGTERM.",
 		"Without --config the built-in settings and the environment hold; OTEL_EXPORTER_OTLP_ENDPOINT says "
@@ -30,6 +32,14 @@ static const struct cli_command commands[] = {
 		"sent or\n"
 		"started; files that the configuration names (certificates) are read.\n",
 		no_flags, cli_check},
+	{"scrape", "gleaner scrape URL|FILE [--format text|json] [--repeat N]",
+		"Show what one endpoint of this host, or one saved page, becomes.",
+		"The data points go to standard output, as text or as OTLP/JSON (one request a line); counts, bytes "
+		"and the time\n"
+		"of each stage to standard error. --repeat takes the same page in again, N times in all, and shows the "
+		"last.\n"
+		"Exit status 0 when the page is sound, 1 when not (up is 0 then).\n",
+		scrape_flags, cli_scrape},
 	{"config-doc", "gleaner config-doc", "Print docs/config.md, the reference of the configuration file.", NULL,
 		no_flags, cli_config_doc},
 	{"version", "gleaner version", "Print the version.", NULL, no_flags, cli_version},
@@ -51,7 +61,7 @@ static void put_overview(struct buf *out)
 	buf_str(out, "gleaner scrapes the Prometheus endpoints of its Kubernetes node and sends them as "
 		     "OTLP.\n\nCommands:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		buf_printf(out, "  %-34s %s\n", commands[i].usage, commands[i].help);
+		buf_printf(out, "  %s\n      %s\n", commands[i].usage, commands[i].help);
 	buf_str(out, "\nThe shortest way to metrics:\n"
 		     "  OTEL_EXPORTER_OTLP_ENDPOINT=http://gateway:4318 gleaner run\n"
 		     "\n`gleaner help COMMAND` says more, `gleaner help config` lists the keys of the configuration "

@@ -35,5 +35,7 @@ int cli_misused(const struct cli_command *command, const char *fmt, ...) GLEANER
 /* Writes to a standard stream and forgets. Returns 0, or 1 when it could not be written. */
 int cli_print(int fd, struct buf *out);
 
+int cli_scrape(const struct cli_command *about, int argc, char **argv);
+
 /* What `gleaner check` prints for a file. Returns 0 when it is fine, 1 when it is not. */
 int cli_check_file(const char *path, const char *(*get_environment)(const char *name), struct buf *out);

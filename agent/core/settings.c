@@ -7,6 +7,8 @@
  */
 #include "settings.h"
 
+#include "percent.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -135,36 +137,6 @@ static int blame(struct loading *loading, struct option_position position, const
 		&loading->problems, &loading->input, &loading->settings->arena, position, false, "%s", text);
 }
 
-static int hex_digit(char c)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *at = c ? strchr(digits, c | 0x20) : NULL;
-	return at ? (int)(at - digits) : -1;
-}
-
-/* A value with %XX resolved; NULL when it is broken (*ret_result 0) or there is no memory. */
-static const char *decode_percent(struct span text, struct arena *arena, int *ret_result)
-{
-	char *copy = arena_spandup(arena, text);
-	*ret_result = copy ? 0 : -ENOMEM;
-	size_t out = 0;
-	for (size_t i = 0; copy && i < text.len; i++) {
-		copy[out] = text.ptr[i];
-		if (text.ptr[i] == '%') {
-			int high = i + 2 < text.len ? hex_digit(text.ptr[i + 1]) : -1;
-			int low = high >= 0 ? hex_digit(text.ptr[i + 2]) : -1;
-			if (low < 0 || high + low == 0)
-				return NULL;
-			copy[out] = (char)(high << 4 | low);
-			i += 2;
-		}
-		out++;
-	}
-	if (copy)
-		copy[out] = '\0';
-	return copy;
-}
-
 static bool has_attribute(const struct option_pairs *attributes, struct span name)
 {
 	for (size_t i = 0; i < attributes->count; i++) {
@@ -202,18 +174,20 @@ static int add_environment_attributes(struct loading *loading, const char *varia
 		struct span value = part, name;
 		span_next(&value, '=', &name);
 		name = span_trim(name);
-		int result = 0;
-		const char *text = value.ptr ? decode_percent(span_trim(value), &settings->arena, &result) : NULL;
-		if (result < 0)
+		struct span text;
+		int result = value.ptr && name.len > 0
+				     ? percent_decode(span_trim(value), false, &settings->arena, &text)
+				     : -EINVAL;
+		if (result == -ENOMEM)
 			return result;
-		if (!text || name.len == 0)
+		if (result < 0)
 			return warn(loading,
 				"environment variable OTEL_RESOURCE_ATTRIBUTES: expected key=value,key=value with "
 				"percent-encoded values; ignored");
 		if (has_attribute(attributes, name))
 			continue;
 		items[count].name = arena_spandup(&settings->arena, name);
-		items[count++].value = text;
+		items[count++].value = text.ptr;
 		if (!items[count - 1].name)
 			return -ENOMEM;
 	}
