@@ -21,7 +21,8 @@ struct settings_telemetry {
 };
 
 struct settings {
-	struct target_global_options global; /* its resource_attributes come from resource.attributes and OTEL_RESOURCE_ATTRIBUTES */
+	struct target_global_options
+		global; /* its resource_attributes come from resource.attributes and OTEL_RESOURCE_ATTRIBUTES */
 	struct option_objects scrape_configs; /* struct target_job_options */
 	struct kube_options kubelet;
 	struct discover_annotation_options annotations;
