@@ -52,12 +52,22 @@ static void put_cell(const char *text, struct buf *out)
 		buf_printf(out, strchr("|<", *text) ? "\\%c" : "%c", *text);
 }
 
+/* A heading's link, as the usual renderers make it: without dots. */
+static void put_anchor(const char *heading, struct buf *out)
+{
+	for (; *heading; heading++) {
+		if (*heading != '.')
+			buf_char(out, *heading);
+	}
+}
+
 static void put_row(const struct option *option, struct buf *out)
 {
 	buf_printf(out, "| `%s` | ", option->name);
 	if (option->fields) {
-		buf_printf(out, "%s[%s](#%s)", option->kind == OPTION_OBJECTS ? "list of " : "", option->fields->name,
-			option->fields->name);
+		buf_printf(out, "%s[%s](#", option->kind == OPTION_OBJECTS ? "list of " : "", option->fields->name);
+		put_anchor(option->fields->name, out);
+		buf_char(out, ')');
 	} else {
 		value_brief(option, out);
 	}

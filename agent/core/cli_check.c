@@ -23,7 +23,11 @@ static void put_discovery(const struct settings *settings, struct buf *out)
 	const struct kube_options *kubelet = &settings->kubelet;
 	const struct discover_annotation_options *annotations = &settings->annotations;
 	if (!kubelet->enabled) {
-		buf_str(out, "  pods         none: kubelet.enabled is false\n");
+		buf_printf(out, "  pods         none: %s\n",
+			kubelet->enabled_given
+				? "kubelet.enabled is false"
+				: "no kubelet is known (kubelet.endpoint, or HOST_IP and NODE_NAME in the "
+				  "environment)");
 		return;
 	}
 	buf_printf(out, "  pods         of node %s, from its kubelet every %s\n",
