@@ -146,8 +146,8 @@ static char *put_opening(struct otlp_batch *batch, char *at)
 	return at;
 }
 
-/* Whether the request has `s` at an offset where `old_len` bytes of the same level were written. Asks the request and not the
- * announced span, whose memory the caller may have used again for the next announcement. */
+/* Whether the request has `s` at an offset where `old_len` bytes of the same level were written. Asks the request and
+ * not the announced span, whose memory the caller may have used again for the next announcement. */
 static bool is_written(const struct otlp_batch *batch, size_t at, size_t old_len, struct span s)
 {
 	return span_eq(span_of(batch->body.ptr + at, old_len), s);

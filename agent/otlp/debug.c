@@ -3,8 +3,8 @@
  *   TIME \t info \t Metrics \t {..., "resource metrics": 1, "metrics": 16, "data points": 22}
  *   TIME \t info \t <the tree, or for normal one line a point> \n \t {...}
  *
- * Captured from the Collector 0.165.0 (tests/golden/README.md). One difference: control characters but for the newline are
- * printed as \xNN, since a pod chooses them and a terminal obeys them.
+ * Captured from the Collector 0.165.0 (tests/golden/otlp/README.md). One difference: control characters but for the
+ * newline are printed as \xNN, since a pod chooses them and a terminal obeys them.
  */
 #include "read.h"
 
@@ -220,8 +220,8 @@ static void tree_histogram_points(struct buf *out, const Otlp__Histogram *histog
 	}
 }
 
-/* Bucket i of an exponential histogram lies between the powers i and i + 1 of 2^(2^-scale). By exp and not by exp2, as the
- * Collector, for the same last digit. */
+/* Bucket i of an exponential histogram lies between the powers i and i + 1 of 2^(2^-scale). By exp and not by exp2, as
+ * the Collector, for the same last digit. */
 static double exponential_bound(const Otlp__ExponentialHistogramDataPoint *point, int64_t index)
 {
 	return exp((double)index * (M_LN2 * exp2(-(double)point->scale)));

@@ -25,13 +25,13 @@ static void member(struct json *json, const char *name)
 	buf_printf(json->out, "\"%s\":", name);
 }
 
-static void open(struct json *json, char bracket)
+static void json_open(struct json *json, char bracket)
 {
 	buf_char(json->out, bracket);
 	json->comma = false;
 }
 
-static void close(struct json *json, char bracket)
+static void json_close(struct json *json, char bracket)
 {
 	buf_char(json->out, bracket);
 	json->comma = true;
@@ -102,12 +102,12 @@ static void doubles_member(struct json *json, const char *name, const double *va
 	if (count == 0)
 		return;
 	member(json, name);
-	open(json, '[');
+	json_open(json, '[');
 	for (size_t i = 0; i < count; i++) {
 		element(json);
 		put_double(json, values[i]);
 	}
-	close(json, ']');
+	json_close(json, ']');
 }
 
 static void counts_member(struct json *json, const char *name, const uint64_t *values, size_t count)
@@ -115,19 +115,19 @@ static void counts_member(struct json *json, const char *name, const uint64_t *v
 	if (count == 0)
 		return;
 	member(json, name);
-	open(json, '[');
+	json_open(json, '[');
 	for (size_t i = 0; i < count; i++) {
 		element(json);
 		buf_printf(json->out, "\"%" PRIu64 "\"", values[i]);
 	}
-	close(json, ']');
+	json_close(json, ']');
 }
 
 /* ---- OTLP's messages ---------------------------------------------------------- */
 
 static void put_any_value(struct json *json, const Otlp__AnyValue *value)
 {
-	open(json, '{');
+	json_open(json, '{');
 	switch (value->value_case) {
 	case OTLP__ANY_VALUE__VALUE_STRING_VALUE:
 		member(json, "stringValue");
@@ -153,7 +153,7 @@ static void put_any_value(struct json *json, const Otlp__AnyValue *value)
 	default:
 		break;
 	}
-	close(json, '}');
+	json_close(json, '}');
 }
 
 static void attributes_member(struct json *json, const char *name, Otlp__KeyValue *const *attributes, size_t count)
@@ -161,23 +161,23 @@ static void attributes_member(struct json *json, const char *name, Otlp__KeyValu
 	if (count == 0)
 		return;
 	member(json, name);
-	open(json, '[');
+	json_open(json, '[');
 	for (size_t i = 0; i < count; i++) {
 		element(json);
-		open(json, '{');
+		json_open(json, '{');
 		string_member(json, "key", span_pb(attributes[i]->key));
 		if (attributes[i]->value) {
 			member(json, "value");
 			put_any_value(json, attributes[i]->value);
 		}
-		close(json, '}');
+		json_close(json, '}');
 	}
-	close(json, ']');
+	json_close(json, ']');
 }
 
 static void put_exemplar(struct json *json, const Otlp__Exemplar *exemplar)
 {
-	open(json, '{');
+	json_open(json, '{');
 	attributes_member(json, "filteredAttributes", exemplar->filtered_attributes, exemplar->n_filtered_attributes);
 	u64_member(json, "timeUnixNano", exemplar->time_unix_nano);
 	if (exemplar->value_case == OTLP__EXEMPLAR__VALUE_AS_DOUBLE)
@@ -188,7 +188,7 @@ static void put_exemplar(struct json *json, const Otlp__Exemplar *exemplar)
 	}
 	hex_member(json, "spanId", span_pb(exemplar->span_id));
 	hex_member(json, "traceId", span_pb(exemplar->trace_id));
-	close(json, '}');
+	json_close(json, '}');
 }
 
 static void exemplars_member(struct json *json, Otlp__Exemplar *const *exemplars, size_t count)
@@ -196,12 +196,12 @@ static void exemplars_member(struct json *json, Otlp__Exemplar *const *exemplars
 	if (count == 0)
 		return;
 	member(json, "exemplars");
-	open(json, '[');
+	json_open(json, '[');
 	for (size_t i = 0; i < count; i++) {
 		element(json);
 		put_exemplar(json, exemplars[i]);
 	}
-	close(json, ']');
+	json_close(json, ']');
 }
 
 static void put_number_point(struct json *json, const Otlp__NumberDataPoint *point)
@@ -243,10 +243,10 @@ static void buckets_member(
 	if (!buckets)
 		return;
 	member(json, name);
-	open(json, '{');
+	json_open(json, '{');
 	i32_member(json, "offset", buckets->offset);
 	counts_member(json, "bucketCounts", buckets->bucket_counts, buckets->n_bucket_counts);
-	close(json, '}');
+	json_close(json, '}');
 }
 
 static void put_exponential_point(struct json *json, const Otlp__ExponentialHistogramDataPoint *point)
@@ -281,22 +281,22 @@ static void put_summary_point(struct json *json, const Otlp__SummaryDataPoint *p
 		double_member(json, "sum", point->sum);
 	if (point->n_quantile_values > 0) {
 		member(json, "quantileValues");
-		open(json, '[');
+		json_open(json, '[');
 		for (size_t i = 0; i < point->n_quantile_values; i++) {
 			element(json);
-			open(json, '{');
+			json_open(json, '{');
 			double_member(json, "quantile", point->quantile_values[i]->quantile);
 			double_member(json, "value", point->quantile_values[i]->value);
-			close(json, '}');
+			json_close(json, '}');
 		}
-		close(json, ']');
+		json_close(json, ']');
 	}
 	u32_member(json, "flags", point->flags);
 }
 
 static void put_point(struct json *json, const Otlp__Metric *metric, size_t i)
 {
-	open(json, '{');
+	json_open(json, '{');
 	if (metric->data_case == OTLP__METRIC__DATA_GAUGE)
 		put_number_point(json, metric->gauge->data_points[i]);
 	else if (metric->data_case == OTLP__METRIC__DATA_SUM)
@@ -307,7 +307,7 @@ static void put_point(struct json *json, const Otlp__Metric *metric, size_t i)
 		put_exponential_point(json, metric->exponential_histogram->data_points[i]);
 	else
 		put_summary_point(json, metric->summary->data_points[i]);
-	close(json, '}');
+	json_close(json, '}');
 }
 
 static const char *const data_names[] = {
@@ -323,15 +323,15 @@ static void data_member(struct json *json, const Otlp__Metric *metric)
 	if (metric->data_case == OTLP__METRIC__DATA__NOT_SET)
 		return;
 	member(json, data_names[metric->data_case]);
-	open(json, '{');
+	json_open(json, '{');
 	if (metric_points(metric) > 0) {
 		member(json, "dataPoints");
-		open(json, '[');
+		json_open(json, '[');
 		for (size_t i = 0; i < metric_points(metric); i++) {
 			element(json);
 			put_point(json, metric, i);
 		}
-		close(json, ']');
+		json_close(json, ']');
 	}
 	if (metric->data_case == OTLP__METRIC__DATA_SUM) {
 		i32_member(json, "aggregationTemporality", (int32_t)metric->sum->aggregation_temporality);
@@ -345,64 +345,64 @@ static void data_member(struct json *json, const Otlp__Metric *metric)
 		i32_member(json, "aggregationTemporality",
 			(int32_t)metric->exponential_histogram->aggregation_temporality);
 	}
-	close(json, '}');
+	json_close(json, '}');
 }
 
 static void put_metric(struct json *json, const Otlp__Metric *metric)
 {
-	open(json, '{');
+	json_open(json, '{');
 	string_member(json, "name", span_pb(metric->name));
 	string_member(json, "description", span_pb(metric->description));
 	string_member(json, "unit", span_pb(metric->unit));
 	data_member(json, metric);
 	attributes_member(json, "metadata", metric->metadata, metric->n_metadata);
-	close(json, '}');
+	json_close(json, '}');
 }
 
 static void put_scope_metrics(struct json *json, const Otlp__ScopeMetrics *scope_metrics)
 {
 	const Otlp__InstrumentationScope *scope = scope_metrics->scope;
-	open(json, '{');
+	json_open(json, '{');
 	if (scope) {
 		member(json, "scope");
-		open(json, '{');
+		json_open(json, '{');
 		string_member(json, "name", span_pb(scope->name));
 		string_member(json, "version", span_pb(scope->version));
 		attributes_member(json, "attributes", scope->attributes, scope->n_attributes);
 		u32_member(json, "droppedAttributesCount", scope->dropped_attributes_count);
-		close(json, '}');
+		json_close(json, '}');
 	}
 	member(json, "metrics");
-	open(json, '[');
+	json_open(json, '[');
 	for (size_t m = 0; m < scope_metrics->n_metrics; m++) {
 		element(json);
 		put_metric(json, scope_metrics->metrics[m]);
 	}
-	close(json, ']');
+	json_close(json, ']');
 	string_member(json, "schemaUrl", span_pb(scope_metrics->schema_url));
-	close(json, '}');
+	json_close(json, '}');
 }
 
 static void put_resource_metrics(struct json *json, const Otlp__ResourceMetrics *metrics)
 {
 	const Otlp__Resource *resource = metrics->resource;
-	open(json, '{');
+	json_open(json, '{');
 	if (resource) {
 		member(json, "resource");
-		open(json, '{');
+		json_open(json, '{');
 		attributes_member(json, "attributes", resource->attributes, resource->n_attributes);
 		u32_member(json, "droppedAttributesCount", resource->dropped_attributes_count);
-		close(json, '}');
+		json_close(json, '}');
 	}
 	member(json, "scopeMetrics");
-	open(json, '[');
+	json_open(json, '[');
 	for (size_t s = 0; s < metrics->n_scope_metrics; s++) {
 		element(json);
 		put_scope_metrics(json, metrics->scope_metrics[s]);
 	}
-	close(json, ']');
+	json_close(json, ']');
 	string_member(json, "schemaUrl", span_pb(metrics->schema_url));
-	close(json, '}');
+	json_close(json, '}');
 }
 
 int otlp_json(struct span request, struct buf *out)
@@ -411,15 +411,15 @@ int otlp_json(struct span request, struct buf *out)
 	struct json json = {.out = out};
 	int result = reading_begin(&reading, request);
 	if (result == 0) {
-		open(&json, '{');
+		json_open(&json, '{');
 		member(&json, "resourceMetrics");
-		open(&json, '[');
+		json_open(&json, '[');
 		for (size_t r = 0; r < reading.request->n_resource_metrics && out->failed == 0; r++) {
 			element(&json);
 			put_resource_metrics(&json, reading.request->resource_metrics[r]);
 		}
-		close(&json, ']');
-		close(&json, '}');
+		json_close(&json, ']');
+		json_close(&json, '}');
 		result = out->failed;
 	}
 	reading_end(&reading);

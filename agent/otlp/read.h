@@ -31,7 +31,7 @@ static inline struct span span_pb(ProtobufCBinaryData data)
 	return span_of((const char *)data.data, data.len);
 }
 
-/* The shortest decimal that reads back as the same double; +Inf, -Inf, NaN as Prometheus writes them. */
+/* As many of 15 to 17 digits as it takes to read back the same double; +Inf, -Inf, NaN as Prometheus writes them. */
 struct double_text {
 	char text[32];
 };
