@@ -21,8 +21,9 @@ struct reader {
 	struct map keys[YAML_MAX_DEPTH]; /* of the mappings on the stack */
 	size_t depth;
 	struct yaml_node *root;
-	struct yaml_node key; /* pending key of the innermost mapping; line 0: none */
-	size_t last_offset;   /* in the text: where the last event stood that had a position */
+	struct yaml_node key;   /* pending key of the innermost mapping; line 0: none */
+	struct problem_at last; /* where the last event stood that had a position, and the same as an offset */
+	size_t last_offset;
 	size_t nodes;
 	unsigned documents;
 	bool ended; /* a complaint after which reading on makes no sense */
@@ -70,21 +71,28 @@ static void take_key(struct reader *reader, const struct yaml_node *node)
 	};
 }
 
-/* An item that is a bare "-" has no token: its dash is the first of a line behind the last thing that had a position. */
+static bool is_dash(struct span text)
+{
+	return text.len > 0 && text.ptr[0] == '-' && (text.len == 1 || text.ptr[1] == ' ' || text.ptr[1] == '\t');
+}
+
+/* An item that is a bare "-" has no token: its dash is the first of a line from the last thing on that had a position. */
 static struct problem_at next_dash(struct reader *reader)
 {
-	const char *text = reader->problems->text.ptr;
-	struct span rest = reader->problems->text, line;
-	for (struct problem_at at = {.line = 1}; span_next(&rest, '\n', &line); at.line++) {
+	struct span text = reader->problems->text, line;
+	struct span rest = span_of(text.ptr + reader->last_offset, text.len - reader->last_offset);
+	struct problem_at at = reader->last;
+	for (; span_next(&rest, '\n', &line); at.line++, at.column = 1) {
 		struct span trimmed = span_trim(line);
-		if (span_starts_with(trimmed, SPAN("-")) && trimmed.ptr >= text + reader->last_offset) {
-			at.column = (unsigned)(trimmed.ptr - line.ptr) + 1;
-			reader->last_offset = (size_t)(trimmed.ptr - text) + 1;
+		if (is_dash(trimmed)) {
+			at.column += (unsigned)(trimmed.ptr - line.ptr);
+			reader->last = at;
+			reader->last.column++;
+			reader->last_offset = (size_t)(trimmed.ptr - text.ptr) + 1;
 			return at;
 		}
 	}
-	struct yaml_node *parent = reader->stack[reader->depth - 1];
-	return (struct problem_at){.line = parent->line, .column = parent->column};
+	return reader->last;
 }
 
 /* Appends a node to the innermost collection, or makes it the root. Returns its place in the tree. */
@@ -208,8 +216,10 @@ static void take_event(struct reader *reader, struct fy_event *event)
 {
 	const struct fy_mark *mark = fy_event_start_mark(event);
 	struct problem_at at = here(mark);
-	if (mark)
+	if (mark) {
+		reader->last = at;
 		reader->last_offset = mark->input_pos;
+	}
 	if (++reader->nodes > YAML_MAX_NODES) {
 		problem_add(reader->problems, at, "more than %d values", YAML_MAX_NODES);
 		reader->ended = true;
@@ -343,7 +353,7 @@ int yaml_read(struct span text, struct arena *arena, struct problems *problems, 
 	if (text.len == 0 || !is_text(text, problems))
 		return problems->failed ? -ENOMEM : 0;
 
-	struct reader reader = {.arena = arena, .problems = problems};
+	struct reader reader = {.arena = arena, .problems = problems, .last = {.line = 1, .column = 1}};
 	int result = parse(&reader, text);
 	while (reader.depth > 0)
 		close_collection(&reader);
