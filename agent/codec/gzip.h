@@ -1,4 +1,4 @@
-/* The gzip backends: isa-l where it was found at build time, zlib always. Both are tested; the first of the list is used. */
+/* The gzip backends: isa-l where it was found at build time, zlib always. Both are tested; the list's first is used. */
 #pragma once
 
 #include "gleaner/codec.h"

@@ -1,4 +1,4 @@
-/* gzip by isa-l, level 1: 11 times smaller at 130 ns a data point. Level 3 costs five times as much and gains nothing. */
+/* gzip by isa-l, level 1: 11 times smaller at 130 ns a data point. Level 3 costs five times as much for nothing. */
 #ifdef GLEANER_HAVE_ISAL
 #include "gzip.h"
 

@@ -1,8 +1,8 @@
 /* Points grouped under resource, scope and metric, cut into requests.
  *
- * A request is built in one buffer, front to back. A level (resource, scope, metric) is opened by its first point, not by
- * its announcement, so empty levels leave no bytes. An open level is a field whose length is not known yet: four bytes
- * are kept for it (a varint may be padded: a6 80 80 00 is 0x26) and filled in when the level closes.
+ * A request is built in one buffer, front to back. A level (resource, scope, metric) is opened by its first point, not
+ * by its announcement, so empty levels leave no bytes. An open level is a field whose length is not known yet: four
+ * bytes are kept for it (a varint may be padded: a6 80 80 00 is 0x26) and filled in when the level closes.
  *
  *   0a len4                                      ResourceMetrics
  *      0a len resource

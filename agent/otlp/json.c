@@ -1,5 +1,5 @@
-/* OTLP/JSON: protobuf's JSON mapping with OTLP's exceptions (ids in hex, enums as numbers). Fields that have their default
- * value are left out, as everywhere in that mapping. */
+/* OTLP/JSON: protobuf's JSON mapping with OTLP's exceptions (ids in hex, enums as numbers). Fields that have their
+ * default value are left out, as everywhere in that mapping. */
 #include "read.h"
 
 #include <inttypes.h>

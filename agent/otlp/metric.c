@@ -1,4 +1,4 @@
-/* What stands above the data points: resource attributes, scopes, the heads of metrics. Encoded once, copied into requests. */
+/* What stands above the data points: resource attributes, scopes, heads of metrics. Encoded once, copied into requests. */
 #include "gleaner/otlp.h"
 
 #include "encode.h"

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What protobuf-c may take for a message of `len` bytes. The worst is an empty message in a list: 2 bytes on the wire, up to
- * 128 in its struct, 8 in the list, doubled while the arena's chunks fill. */
+/* What protobuf-c may take for a message of `len` bytes. The worst is an empty message in a list: 2 bytes on the wire,
+ * up to 200 in its struct and in the list. */
 static size_t arena_ceiling(size_t len)
 {
 	return len < SIZE_MAX / 256 ? len * 128 + 64 * 1024 : SIZE_MAX / 2;

@@ -1,4 +1,4 @@
-/* The readers against what a real Collector printed for the same bytes (tests/golden/otlp/README.md), and against garbage. */
+/* The readers against what a real Collector printed for the same bytes (tests/golden/otlp/README.md) and garbage. */
 #include "test.h"
 
 #include "gleaner/otlp.h"
