@@ -23,7 +23,7 @@
 		(items), ARRAY_SIZE(items)                                                                             \
 	}
 
-/* A list with one reference; the strings and arrays of the pods are borrowed. */
+/* A list with one reference, by uid as the kubelet client's; the strings and arrays of the pods are borrowed. */
 static inline struct kube_pods *pods_for_test(const struct kube_pod *items, size_t count)
 {
 	struct kube_pods *pods = calloc(1, sizeof(*pods));
@@ -36,8 +36,12 @@ static inline struct kube_pods *pods_for_test(const struct kube_pod *items, size
 		free(pods);
 		return NULL;
 	}
-	for (size_t i = 0; i < count; i++)
-		copy[i] = items[i];
+	for (size_t i = 0; i < count; i++) {
+		size_t at = i;
+		for (; at > 0 && span_cmp(copy[at - 1].uid, items[i].uid) > 0; at--)
+			copy[at] = copy[at - 1];
+		copy[at] = items[i];
+	}
 	pods->items = copy;
 	pods->count = count;
 	return pods;

@@ -9,7 +9,7 @@
 #include "gleaner/kube.h"
 #include "gleaner/target.h"
 
-/* The annotations: object: built-in discovery by the annotations prometheus.io/scrape and others (docs/kubernetes.md, "gleaner rule"). */
+/* The annotations: object: built-in discovery by the annotations prometheus.io/scrape and others (docs/annotations.md). */
 struct discover_annotation_options {
 	bool enabled;
 	const char *job_name; /* "kubernetes-pods"; a configured job of this name replaces the rule */

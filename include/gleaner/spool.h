@@ -1,8 +1,8 @@
 /* spool: sealed records between the scraper and the gateway, oldest first.
  *
- * A record is a finished, compressed OTLP request. In this version segments live in
- * memory (docs/reliability.md says what that promises); the interface is the one the
- * disk queue will have. Thread-safe: the core's loop pushes, the export thread peeks
+ * A record is a finished, compressed OTLP request. In this version records live in
+ * memory: they survive an outage of the gateway, not the end of the process. The
+ * interface is the one the disk queue will have. Thread-safe: the core's loop pushes, the export thread peeks
  * and acknowledges. At the ceiling the oldest records go first, counted.
  * Invariant, checked by tests after every operation:
  *   committed = delivered + dropped{reason} + queued        (in records and in points)
