@@ -29,6 +29,8 @@ struct kube_pod {
 	struct span ready;                            /* "true", "false", "unknown" */
 	struct span controller_kind, controller_name; /* ownerReference with controller=true, or "" */
 	bool host_network, terminating;
+	/* Empty values are kept (Prometheus tells "empty" from "absent"); without kubectl's last-applied-configuration, which
+	 * holds the whole pod again. */
 	struct labels labels, annotations;
 	const struct span *pod_ips; /* status.podIPs, the primary first */
 	size_t pod_ip_count;
@@ -37,10 +39,11 @@ struct kube_pod {
 	uint64_t hash; /* of all the fields above */
 };
 
-/* An immutable list that lives as long as somebody holds a reference. */
+/* An immutable list that lives as long as somebody holds a reference. Sorted by uid, each uid once. */
 struct kube_pods {
 	unsigned refs;
 	struct arena arena;
+	struct kube_pods *sources[2]; /* lists whose strings the items borrow, or NULL */
 	const struct kube_pod *items;
 	size_t count;
 };
@@ -52,17 +55,19 @@ const struct kube_pod *kube_pods_find(const struct kube_pods *pods, struct span 
 /* Reads a PodList in pieces (any piece sizes). Depth at most 64, size at most max_bytes. */
 struct kube_pods_parser;
 int kube_pods_parser_new(size_t max_bytes, struct kube_pods_parser **ret_parser);
-/* 0; -EBADMSG, -EMSGSIZE with err set (never quotes the body). */
+/* The address of pods that have none: a standalone kubelet gives no pod a hostIP and no hostNetwork pod a podIP. Copied. 0 or -ENOMEM. */
+int kube_pods_parser_host_ip(struct kube_pods_parser *parser, struct span host_ip);
+/* 0; -EBADMSG, -EMSGSIZE, -ENOMEM with err set (never quotes the body). The first failure stays. */
 int kube_pods_parser_feed(struct kube_pods_parser *parser, struct span piece, struct error *err);
 /* The list, with one reference. `items: null` is an empty list; anything that is no PodList is -EBADMSG. */
 int kube_pods_parser_end(struct kube_pods_parser *parser, struct kube_pods **ret_pods, struct error *err);
 void kube_pods_parser_free(struct kube_pods_parser *parser);
 
-enum kube_verify { KUBE_VERIFY_CA };
 /* The kubelet: object of the configuration. */
 struct kube_options {
-	bool enabled;
-	const char *endpoint;  /* https://HOST:PORT or http://HOST:PORT; NULL: https://${HOST_IP}:10250 */
+	bool enabled, enabled_given; /* default: whether endpoint, HOST_IP or NODE_NAME is known */
+	const char *
+		endpoint; /* https://HOST:PORT or http://HOST:PORT; NULL: https://${HOST_IP}:10250, or NODE_NAME for want of it */
 	const char *node_name; /* NODE_NAME */
 	const char *host_ip;   /* HOST_IP */
 	const char
@@ -85,7 +90,8 @@ struct kube_stats {
 	struct error last_error; /* "" when the last poll was fine; includes a 401/403 body's text */
 };
 
-/* The kubelet poll driver. */
+/* The kubelet poll driver. The first poll starts as soon as the loop runs; options live as long as the driver. It polls every
+ * poll_interval +-10 %; after failures it waits twice as long each time, up to 60 s, after a 403 at least 30 s. */
 struct kube_kubelet;
 struct kube_kubelet_events {
 	/* A new list, only when something changed (and once after the first success). Take a reference to keep it. */
@@ -97,6 +103,6 @@ struct kube_kubelet_events {
 int kube_kubelet_new(struct loop *loop, struct http *http, const struct kube_options *options, struct clock clock,
 	struct kube_kubelet_events events, struct kube_kubelet **ret_kubelet, struct error *err);
 void kube_kubelet_free(struct kube_kubelet *kubelet);
-/* Asks for a poll now (at most one a second). */
+/* Asks for a poll now (at most one a second; while polls fail, the back-off holds). */
 void kube_kubelet_nudge(struct kube_kubelet *kubelet);
 void kube_kubelet_stats(const struct kube_kubelet *kubelet, struct kube_stats *ret_stats);

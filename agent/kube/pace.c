@@ -1,0 +1,63 @@
+/* The rhythm of polls: an interval with jitter, a back-off, nudges (see pace.h). */
+#include "pace.h"
+
+#define NUDGE_GAP_NS     NS_PER_SEC
+#define BACKOFF_LIMIT_NS (60 * NS_PER_SEC)
+/* The kubelet keeps a refusal for 30 s: asking sooner gets the same answer. */
+#define FORBIDDEN_NS (30 * NS_PER_SEC)
+
+void kube_pace_init(struct kube_pace *pace, uint64_t interval_ns, uint64_t seed)
+{
+	*pace = (struct kube_pace){.interval_ns = interval_ns};
+	rng_init(&pace->rng, seed);
+}
+
+void kube_pace_started(struct kube_pace *pace, uint64_t now_ns)
+{
+	pace->started_ns = now_ns;
+}
+
+/* +-10 %, so that the agents of a cluster that started together do not stay together. */
+static uint64_t jitter(struct kube_pace *pace, uint64_t delay_ns)
+{
+	return delay_ns - delay_ns / 10 + rng_below(&pace->rng, delay_ns / 5 + 1);
+}
+
+static uint64_t until_nudge(const struct kube_pace *pace, uint64_t now_ns)
+{
+	uint64_t due_ns = pace->started_ns + NUDGE_GAP_NS;
+	return pace->started_ns == 0 || now_ns >= due_ns ? 0 : due_ns - now_ns;
+}
+
+uint64_t kube_pace_succeeded(struct kube_pace *pace, uint64_t now_ns)
+{
+	bool nudged = pace->nudged;
+	pace->failures = 0;
+	pace->succeeded = true;
+	pace->nudged = false;
+	return nudged ? until_nudge(pace, now_ns) : jitter(pace, pace->interval_ns);
+}
+
+uint64_t kube_pace_failed(struct kube_pace *pace, unsigned status)
+{
+	/* A kubelet that never answered is probably just starting: begin with a second. */
+	uint64_t delay_ns = pace->succeeded ? pace->interval_ns : NS_PER_SEC;
+	uint64_t limit_ns = pace->interval_ns > BACKOFF_LIMIT_NS ? pace->interval_ns : BACKOFF_LIMIT_NS;
+	for (unsigned i = 0; i < pace->failures && delay_ns < limit_ns; i++)
+		delay_ns *= 2;
+	if (delay_ns > limit_ns)
+		delay_ns = limit_ns;
+	pace->failures++;
+	pace->nudged = false;
+	delay_ns = jitter(pace, delay_ns);
+	return status == 403 && delay_ns < FORBIDDEN_NS ? FORBIDDEN_NS : delay_ns;
+}
+
+uint64_t kube_pace_nudged(struct kube_pace *pace, uint64_t now_ns, bool under_way)
+{
+	if (under_way)
+		pace->nudged = true;
+	if (under_way || pace->failures > 0)
+		return UINT64_MAX;
+	return until_nudge(pace, now_ns);
+}
