@@ -241,8 +241,8 @@ static void what_is_no_list_of_pods_is_refused_without_quoting_it(void **state)
 	static const struct {
 		const char *text, *reason;
 	} cases[] = {
-		{"", "not JSON near byte 0: "},
-		{"Unauthorized", "not JSON near byte 0: lexical error"},
+		{"", "not JSON near byte 0"},
+		{"Unauthorized", "not JSON near byte "},
 		{"{}", "not a list of pods"},
 		{"[]", "not a list of pods"},
 		{"{\"kind\":\"PodList\"}", "not a list of pods"},
