@@ -107,11 +107,22 @@ static bool is_endpoint(struct span text)
 	return true;
 }
 
+/* `host_ip: ${env:HOST_IP}` is "" where there is no such variable. */
+static void unset_empty(const char **text)
+{
+	if (*text && !**text)
+		*text = NULL;
+}
+
 static int check(void *object, struct arena *arena, const char **ret_key, struct error *err)
 {
 	struct kube_options *kubelet = object;
-	bool known = kubelet->endpoint || kubelet->host_ip || kubelet->node_name;
 	(void)arena;
+	unset_empty(&kubelet->endpoint);
+	unset_empty(&kubelet->host_ip);
+	unset_empty(&kubelet->node_name);
+	unset_empty(&kubelet->tls.server_name);
+	bool known = kubelet->endpoint || kubelet->host_ip || kubelet->node_name;
 	if (!kubelet->enabled_given)
 		kubelet->enabled = known;
 	*ret_key = "endpoint";

@@ -18,6 +18,7 @@ static void discovery_is_on_when_the_node_is_known(void **state)
 		bool enabled;
 	} cases[] = {
 		{{.endpoint = NULL}, false},
+		{{.endpoint = "", .host_ip = "", .node_name = ""}, false}, /* from variables that are not there */
 		{{.host_ip = "192.0.2.1"}, true},
 		{{.node_name = "node-a"}, true},
 		{{.endpoint = "http://127.0.0.1:10255"}, true},
@@ -47,7 +48,7 @@ static void endpoint_is_a_scheme_and_a_host(void **state)
 	(void)state;
 	static const char *const good[] = {"https://192.0.2.1:10250", "http://127.0.0.1:10255",
 		"https://[fd00::1]:10250", "https://node-a/", "https://node-a:10250"};
-	static const char *const bad[] = {"", "192.0.2.1:10250", "ftp://a", "https://", "https:///", "https://a/pods",
+	static const char *const bad[] = {" ", "192.0.2.1:10250", "ftp://a", "https://", "https:///", "https://a/pods",
 		"https://a?b", "https://u@a", "https://a b", "https://a\n"};
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		struct kube_options options = {.endpoint = good[i]};
