@@ -37,7 +37,12 @@ class Difference:
     kind: str = ""  # the metric's prometheus.type
 
     def __str__(self):
-        return f"{self.target:<16} {self.metric:<36} {self.what}: receiver {self.receiver}, gleaner {self.gleaner}"
+        return (f"{self.target:<16} {self.metric:<36} {self.what}: receiver {shortened(self.receiver)}, "
+                f"gleaner {shortened(self.gleaner)}")
+
+
+def shortened(value):
+    return value if len(value) < 300 else value[:300] + "..."
 
 
 def text(value):
@@ -158,7 +163,8 @@ class Comparison:
         self.values(key, theirs, mine, kind)
         pinned = {"time_ns": explicit_time, "start_ns": lambda point: point["start_ns"]}
         if self.strict(key):
-            pinned["exemplars"] = lambda point: sorted(text(exemplar) for exemplar in point["exemplars"])
+            pinned["exemplars"] = lambda point: sorted(text({**exemplar, "time_ns": explicit_time(exemplar)})
+                                                       for exemplar in point["exemplars"])
         for what, pick in pinned.items():
             values = [sorted({text(pick(point)) for point in points}) for points in (theirs, mine)]
             if values[0] != values[1]:
@@ -218,7 +224,7 @@ def bounds(point):
 
 
 def explicit_time(point):
-    """The page's own timestamps all lie before 2024; a scrape's time is now."""
+    """Of a point or an exemplar: the pages' own timestamps all lie before 2024; a scrape's time is now."""
     return point["time_ns"] if point["time_ns"] < 1_704_067_200_000_000_000 else "scrape"
 
 

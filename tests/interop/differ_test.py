@@ -93,7 +93,7 @@ class DifferTest(unittest.TestCase):
         self.assertEqual(self.found(page), [])
         self.assert_one(self.changed(page, lambda one: one["value"].update(bounds=[2.0])), "bounds")
         self.assert_one(self.changed(page, lambda one: one["value"].update(buckets=[0, 1])), "value")
-        self.assert_one(self.changed(page, lambda one: one["exemplars"].append({})), "exemplars")
+        self.assert_one(self.changed(page, lambda one: one["exemplars"].append({"time_ns": 7})), "exemplars")
         self.assert_one(self.changed(page, lambda one: one.update(start_ns=7)), "start_ns")
 
     def test_report_counts_only_what_no_decision_intends(self):

@@ -20,23 +20,13 @@ sys.path[:0] = [HERE, os.path.join(HERE, "../../tools")]
 import differ
 import pages
 from node.agent import Agent
-from node.exporters import PYTHON, all_exporters
+from node.exporters import all_exporters, pages_pod
 from node.gateway import Gateway, Sink
-from node.node import Pod, small_node
+from node.node import small_node
 from node.process import Failed, wait_until
 
 INTERVAL = "2s"
-PAGES_PORT = 9300
-
-
-def pages_pod(node):
-    phase = node.write("phase", "1")
-    folder = os.path.join(HERE, "pages")
-    names = [name for name, _ in pages.page_names(folder)]
-    ports = [{"name": name, "containerPort": port} for port, name in enumerate(names, PAGES_PORT)]
-    return Pod("pages", [("server", [PYTHON, os.path.join(HERE, "pages.py"), folder, str(PAGES_PORT), phase])],
-               [{"name": "server", "image": "pages:1", "ports": ports}], namespace="interop", labels={"app": "pages"},
-               owner={"kind": "DaemonSet", "name": "pages"})
+PAGES = pages.page_names(os.path.join(HERE, "pages"))
 
 
 def safe(name):
@@ -98,11 +88,11 @@ def jobs(discovery):
     return [exporters, the_pages, honoured]
 
 
-def everyone_scraped(points, node):
+def everyone_scraped(points):
     """Whether both sides have delivered something of every target."""
     seen = {(point["from"], point["resource"].get("service.instance.id")) for point in points}
-    wanted = len(all_exporters()) + len(pages.page_names(os.path.join(HERE, "pages")))
-    return all(len({instance for sender, instance in seen if sender == side}) >= wanted for side in differ.SIDES) and node
+    wanted = len(all_exporters()) + len(PAGES)
+    return all(len({instance for sender, instance in seen if sender == side}) >= wanted for side in differ.SIDES)
 
 
 def main():
@@ -113,7 +103,7 @@ def main():
     args = parser.parse_args()
 
     with small_node() as node:
-        for pod in (*all_exporters(), pages_pod(node)):
+        for pod in (*all_exporters(), pages_pod(node, [name for name, _ in PAGES])):
             node.add_pod(pod)
         node.start_kubelet()
         sink = Sink(node)
@@ -124,7 +114,7 @@ def main():
 
         def collect():
             points.extend(sink.new_points())
-            return everyone_scraped(points, node)
+            return everyone_scraped(points)
 
         wait_until("both scrapers to have seen every target", collect, 40, agent.process)
         time.sleep(args.seconds / 2)
@@ -135,7 +125,7 @@ def main():
         points.extend(sink.new_points())
         if args.keep:
             shutil.copy(sink.path, args.keep)
-        print(f"{len(points)} data points from {len(all_exporters())} exporters and {len(pages.page_names(os.path.join(HERE, 'pages')))} pages")
+        print(f"{len(points)} data points from {len(all_exporters())} exporters and {len(PAGES)} pages")
         return 1 if differ.report(differ.compare(points)) else 0
 
 

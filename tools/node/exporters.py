@@ -3,6 +3,7 @@ import os
 
 from .node import ROOT, Pod
 
+PAGES_PORT = 9300
 PYTHON = "/usr/bin/python3"  # Debian's own: it has python3-prometheus-client
 
 
@@ -74,3 +75,13 @@ def python_app():
 
 def all_exporters():
     return [node_exporter(), redis(), nginx(), prometheus(), python_app()]
+
+
+def pages_pod(node, names):
+    """tests/interop/pages.py, one port a page, the port's name is the page's. node.write("phase", "2") makes series leave."""
+    folder = os.path.join(ROOT, "tests/interop")
+    ports = [{"name": name, "containerPort": port} for port, name in enumerate(names, PAGES_PORT)]
+    return Pod("pages", [("server", [PYTHON, os.path.join(folder, "pages.py"), os.path.join(folder, "pages"), str(PAGES_PORT),
+                                     node.write("phase", "1")])],
+               [{"name": "server", "image": "pages:1", "ports": ports}], namespace="interop", labels={"app": "pages"},
+               owner={"kind": "DaemonSet", "name": "pages"})

@@ -121,6 +121,12 @@ class Node:
         pods = [pod.description() for pod in self.pods.values()]
         self.write("pods.json", json.dumps({"pods": pods}, indent=1))
 
+    @staticmethod
+    def memory_kib(pid):
+        """A process's share of memory (PSS)."""
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+
     # -- kubelet
 
     def start_kubelet(self):

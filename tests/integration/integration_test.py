@@ -1,0 +1,258 @@
+#!/usr/bin/python3
+"""gleaner on the small node when things go wrong, or change: nothing may be lost in silence.
+
+    tools/with-node tests/integration/integration_test.py GLEANER [TEST...]
+
+Each test runs a gleaner of its own on one shared node (kubelet stand-in, real Collector, sink). What is checked is what the sink, behind the real
+Collector, has seen.
+"""
+import collections
+import os
+import re
+import signal
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path[:0] = [os.path.join(HERE, "../interop"), os.path.join(HERE, "../../tools")]
+
+# pylint: disable=wrong-import-position
+import pages
+from node.agent import Agent
+from node.exporters import pages_pod, python_app
+from node.gateway import Gateway, Sink
+from node.node import small_node
+from node.process import Failed, wait_until
+
+BINARY = None  # set by the command line
+NODE, SINK, GATEWAY = None, None, None  # set once, by main
+NAMES = [name for name, _ in pages.page_names(os.path.join(HERE, "../interop/pages"))]
+INTERVAL = 1
+
+
+def job(name, port_name, **more):
+    """All ports of that name (a regex), one target each."""
+    meta = "__meta_kubernetes_pod_"
+    return {"job_name": name, "kubernetes_sd_configs": [{"role": "pod"}], "relabel_configs": [
+        {"source_labels": [meta + "container_port_name"], "regex": port_name, "action": "keep"},
+        {"source_labels": [meta + "name"], "target_label": "pod"}], **more}
+
+
+class Arrived:
+    """What the sink has of gleaner since the test began."""
+
+    def __init__(self):
+        SINK.new_points()
+        self.points = []
+
+    def read(self):
+        self.points += [point for point in SINK.new_points() if point["from"] == "gleaner"]
+        return self.points
+
+    def ups(self):
+        """{instance: [time of each `up` point in seconds, ascending]}, of targets only."""
+        times = collections.defaultdict(list)
+        for point in self.read():
+            if point["name"] == "up" and not point["flags"] and "k8s.pod.name" in point["resource"]:
+                times[point["resource"]["service.instance.id"]].append(point["time_ns"] / 1e9)
+        return {instance: sorted(found) for instance, found in times.items()}
+
+    def of_pod(self, name, stale):
+        return [point for point in self.read() if point["resource"].get("k8s.pod.name") == name and bool(point["flags"]) == stale]
+
+
+def series(points):
+    return {(point["name"], point["type"], str(sorted(point["attributes"].items()))) for point in points}
+
+
+def gaps(times, interval=INTERVAL):
+    """How many ticks are absent between the first and the last."""
+    return sum(max(0, round((after - before) / interval) - 1) for before, after in zip(times, times[1:]))
+
+
+class NodeTest(unittest.TestCase):
+    def setUp(self):
+        self.arrived = Arrived()
+        self.agent = None
+
+    def tearDown(self):
+        if self.agent and self.agent.process.running():
+            self.agent.stop()
+        outcome = self._outcome.result
+        if self.agent and any(test is self for test, _ in outcome.failures + outcome.errors):
+            print(f"--- gleaner's log\n{self.agent.process.log_tail(60)}")
+
+    def start(self, *jobs, **more):
+        config = {"global": {"scrape_interval": f"{INTERVAL}s", "scrape_timeout": "500ms"}, "annotations": {"enabled": False},
+                  "telemetry": {"enabled": False}, "scrape_configs": list(jobs) or [job("pages", "|".join(NAMES))]}
+        self.agent = Agent(NODE, BINARY, {**config, **more})
+        self.wait_for_targets(len(NAMES))
+        return self.agent
+
+    def wait_for_targets(self, count):
+        wait_until(f"{count} targets to be up", lambda: sum(target["health"] == "up" for target in self.agent.targets()) == count, 15,
+                   self.agent.process)
+
+    def metric(self, name):
+        return self.agent.metrics().get(name, 0)
+
+    def wait_delivered(self, seconds=10):
+        wait_until("the queue to be empty", lambda: self.metric("gleaner_spool_queued_points") == 0, seconds, self.agent.process)
+
+    def scrape_for(self, seconds):
+        time.sleep(seconds)
+
+    # -- the processes
+
+    def test_200_scraper_kills_lose_no_other_targets_scrape(self):
+        self.start()
+        replaced = []
+        for _ in range(200):
+            [old] = wait_until("a scraper", self.agent.scrapers, 2, self.agent.process, every=0.001)
+            os.kill(old, signal.SIGKILL)
+            killed = time.monotonic()
+            wait_until("another scraper", lambda: any(pid != old for pid in self.agent.scrapers()), 5, self.agent.process, every=0.001)
+            replaced.append(time.monotonic() - killed)
+            time.sleep(0.2)
+        self.scrape_for(2 * INTERVAL)
+        self.wait_delivered()
+        blamed = collections.Counter(re.findall(r"while parsing the body of http://([^/]+)/", self.agent.process.log_text()))
+        lost = {instance: gaps(times) for instance, times in self.arrived.ups().items() if gaps(times) and instance not in blamed}
+        replaced.sort()
+        print(f"200 kills: replaced in {1000 * replaced[100]:.0f} ms (median), {1000 * replaced[-1]:.0f} ms (longest);"
+              f" bodies that were being parsed: {sum(blamed.values())}")
+        self.assertEqual(lost, {})
+        self.assertEqual(len(self.arrived.ups()), len(NAMES))
+        self.assertGreaterEqual(self.metric("gleaner_scraper_deaths_total"), 200)
+        self.assertLess(replaced[100], 0.1)
+
+    def test_stuck_scraper_is_replaced(self):
+        self.start()
+        [old] = self.agent.scrapers()
+        os.kill(old, signal.SIGSTOP)
+        wait_until("another scraper", lambda: self.agent.scrapers() not in ([old], []), 5, self.agent.process)
+        self.assertEqual(self.metric("gleaner_scraper_stuck_total"), 1)
+        before = self.metric("gleaner_scrapes_total")
+        wait_until("scrapes to go on", lambda: self.metric("gleaner_scrapes_total") > before + len(NAMES), 5, self.agent.process)
+
+    def test_sigterm_flushes_what_was_scraped(self):
+        self.start()
+        self.scrape_for(1.3)
+        scrapes = {target["labels"]["instance"]: target["scrapes"] for target in self.agent.targets()}
+        started = time.monotonic()
+        status = self.agent.stop()
+        took = time.monotonic() - started
+        time.sleep(0.5)
+        self.assertEqual(status, 0)
+        self.assertLess(took, 5)
+        for instance, times in self.arrived.ups().items():
+            self.assertGreaterEqual(len(times), scrapes[instance], instance)
+        committed, delivered = re.search(r"stopped: (\d+) points committed = (\d+) delivered", self.agent.process.log_text()).groups()
+        self.assertEqual(committed, delivered)
+        self.assertEqual(len(self.arrived.read()), int(delivered))
+
+    # -- pods and the kubelet
+
+    def test_pod_that_leaves_gets_its_stale_points(self):
+        pod = NODE.add_pod(python_app())
+        self.start(job("pages", "|".join(NAMES)), job("app", "prom"))
+        self.wait_for_targets(len(NAMES) + 1)
+        self.scrape_for(2.5)
+        NODE.remove_pod(pod.name)
+        wait_until("the target to go", lambda: len(self.agent.targets()) == len(NAMES), 20, self.agent.process)
+        # 2.1 intervals after the first missed tick, as Prometheus does, and the batch's second.
+        wait_until("stale points", lambda: self.arrived.of_pod(pod.name, stale=True), 10, self.agent.process)
+        time.sleep(1.5)
+        live, stale = (series(self.arrived.of_pod(pod.name, stale)) for stale in (False, True))
+        self.assertEqual(stale, live)
+        self.assertIn("up", {name for name, _, _ in stale})
+
+    def test_misbehaving_kubelet_loses_no_target(self):
+        self.start()
+        for words in (("forbid", "2"), ("unauthorized", "2"), ("null",), ("vanish",), ("drip",), ("cut",)):
+            with self.subTest(" ".join(words)):
+                polls = self.metric("gleaner_kubelet_polls_total")
+                scrapes = {target["scrapeUrl"]: target["scrapes"] for target in self.agent.targets()}
+                self.assertEqual(NODE.kubelet_control(*words), "ok")
+                deadline = time.monotonic() + 5
+                while time.monotonic() < deadline:
+                    self.assertEqual(self.metric("gleaner_targets"), len(NAMES))
+                    time.sleep(0.2)
+                self.assertGreater(self.metric("gleaner_kubelet_polls_total"), polls)
+                for target in self.agent.targets():
+                    self.assertGreater(target["scrapes"], scrapes[target["scrapeUrl"]], "the target began anew")
+        failures = self.metric("gleaner_kubelet_failures_total")
+        self.assertGreaterEqual(failures, 3)  # forbid, unauthorized, cut
+        self.assertIn("subresource(s)=[pods proxy]", self.agent.process.log_text())
+        polls = int(NODE.kubelet_control("polls"))
+        wait_until("polls with pods again", lambda: int(NODE.kubelet_control("polls")) > polls, 65, self.agent.process)
+        self.assertEqual({instance: gaps(times) for instance, times in self.arrived.ups().items() if gaps(times)}, {})
+        self.assertFalse([point for point in self.arrived.points if point["flags"]], "no series may go stale by that")
+
+    # -- configuration
+
+    def test_reload_adds_jobs_and_keeps_unchanged_targets(self):
+        pod = NODE.add_pod(python_app())
+        self.addCleanup(NODE.remove_pod, pod.name)
+        self.start()
+        self.scrape_for(2)
+        before = {target["scrapeUrl"]: target["scrapes"] for target in self.agent.targets()}
+        base = {"global": {"scrape_interval": f"{INTERVAL}s", "scrape_timeout": "500ms"}, "annotations": {"enabled": False},
+                "telemetry": {"enabled": False}}
+        two = [job("pages", "|".join(NAMES)), job("app", "prom")]
+        self.agent.configure({**base, "scrape_configs": two})
+        self.agent.reload()
+        self.wait_for_targets(len(NAMES) + 1)
+        for target in self.agent.targets():
+            self.assertGreaterEqual(target["scrapes"], before.get(target["scrapeUrl"], 0))
+        self.agent.configure({**base, "scrape_configs": [{**two[0], "scrape_intervall": "1s"}]})
+        self.agent.reload()
+        wait_until("the reload to be refused", lambda: self.metric("gleaner_config_last_reload_successful") == 0, 5, self.agent.process)
+        self.assertEqual(len(self.agent.targets()), len(NAMES) + 1)
+        self.assertIn("did you mean", self.agent.process.log_text())
+        self.agent.configure({**base, "scrape_configs": two[:1]})
+        self.agent.reload()
+        wait_until("the job to go", lambda: len(self.agent.targets()) == len(NAMES), 5, self.agent.process)
+        self.assertEqual(self.metric("gleaner_config_last_reload_successful"), 1)
+        self.wait_delivered()
+        self.assertEqual({instance: gaps(times) for instance, times in self.arrived.ups().items() if gaps(times)}, {})
+
+    # -- the gateway
+
+    def test_gateway_that_was_down_gets_everything(self):
+        self.start()
+        GATEWAY.stop()
+        self.addCleanup(lambda: GATEWAY.process.running() or GATEWAY.start())
+        self.scrape_for(6)
+        self.assertGreater(self.metric("gleaner_spool_queued_points"), 0)
+        self.assertTrue(self.agent.ready())
+        GATEWAY.start()
+        self.wait_delivered(60)
+        metrics = self.agent.metrics()
+        self.assertEqual(metrics.get("gleaner_spool_dropped_points_total", 0), 0)
+        self.assertGreater(metrics["gleaner_export_retries_total"], 0)
+        self.assertEqual({instance: gaps(times) for instance, times in self.arrived.ups().items() if gaps(times)}, {})
+        self.assertEqual(self.agent.stop(), 0)
+        time.sleep(0.5)
+        delivered = int(re.search(r"points committed = (\d+) delivered", self.agent.process.log_text())[1])
+        self.assertGreaterEqual(len(self.arrived.read()), delivered)  # more: one request may have been repeated
+
+
+def main():
+    global BINARY, NODE, SINK, GATEWAY  # pylint: disable=global-statement
+    BINARY = os.path.abspath(sys.argv.pop(1))
+    with small_node() as NODE:
+        NODE.add_pod(pages_pod(NODE, NAMES))
+        NODE.start_kubelet()
+        SINK = Sink(NODE)
+        GATEWAY = Gateway(NODE)
+        program = unittest.main(exit=False, verbosity=2)
+    return 0 if program.result.wasSuccessful() else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failed as error:
+        sys.exit(f"integration: {error}")
