@@ -15,13 +15,6 @@ void expo_init(struct expo_parser *parser, enum expo_format format, struct span 
 	};
 }
 
-const char *expo_fail(struct expo_parser *parser, const char *at, const char *reason)
-{
-	parser->reason = reason;
-	parser->offset = (size_t)(at - parser->start);
-	return NULL;
-}
-
 int expo_next(struct expo_parser *parser, struct expo_entry *ret_entry)
 {
 	struct expo_entry entry = {.time_ms = EXPO_NO_TIME, .exemplar.time_ms = EXPO_NO_TIME};

@@ -146,7 +146,7 @@ int expo_number(struct span text, double *ret_value)
 {
 	const char *end = text.ptr + text.len, *stop;
 	double value;
-	if (text.len == 0)
+	if (!text.ptr || text.len == 0)
 		return -EINVAL;
 	int r = expo_scan_number(text.ptr, end, &stop, &value);
 	if (r != -EINVAL && stop != end)

@@ -7,7 +7,12 @@
 #include "gleaner/expo.h"
 
 /* The first failure of a line: reason is static text, at the byte to blame. Returns NULL for the scanners. */
-const char *expo_fail(struct expo_parser *parser, const char *at, const char *reason);
+static inline const char *expo_fail(struct expo_parser *parser, const char *at, const char *reason)
+{
+	parser->reason = reason;
+	parser->offset = (size_t)(at - parser->start);
+	return NULL;
+}
 
 /* Classes of bytes. */
 enum {
