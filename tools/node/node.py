@@ -50,7 +50,7 @@ class Node:
     kubelet_port = 10250
 
     def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="gleaner-node-")
+        self.folder = tempfile.mkdtemp(prefix="gleaner-node-", dir="/run")  # of tools/with-node's own, in memory
         os.chmod(self.folder, 0o755)
         self.pods, self.running, self.processes = {}, {}, []
         self.numbers = iter(range(10, 250))
@@ -168,6 +168,7 @@ def small_node():
     if "GLEANER_COLLECTOR" not in os.environ:
         raise Failed("run this by tools/with-node: it must not touch the machine's own network")
     signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     node = Node()
     try:
         yield node
