@@ -259,7 +259,7 @@ static void load_lists(struct loader *loader, const struct option *option, const
 static bool find_elsewhere(const struct option_table *table, struct span key, const char *prefix, struct buf *out)
 {
 	for (const struct option *option = table->options; option->name; option++) {
-		if (prefix[0] && span_eq(key, span_str(option->name))) {
+		if (span_eq(key, span_str(option->name))) {
 			buf_printf(out, "%s%s", prefix, option->name);
 			return true;
 		}
@@ -272,6 +272,21 @@ static bool find_elsewhere(const struct option_table *table, struct span key, co
 			return true;
 	}
 	return false;
+}
+
+/* First below the object where it was written, then anywhere. */
+static bool find_meant(struct loader *loader, const struct option_table *table, const struct yaml_node *node,
+	const struct path *parent, struct buf *out)
+{
+	struct buf prefix;
+	buf_init(&prefix, 256);
+	path_print(parent, &prefix);
+	buf_append(&prefix, ".", 2); /* with its NUL */
+	const char *text = parent->parent && prefix.failed == 0 ? prefix.ptr : "";
+	bool found = find_elsewhere(table, node->key, text, out) || find_elsewhere(loader->root, node->key, "", out);
+	loader->failed = loader->failed || prefix.failed == -ENOMEM;
+	buf_done(&prefix);
+	return found;
 }
 
 static void list_keys(const struct option_table *table, struct buf *out)
@@ -305,7 +320,7 @@ static void complain_unknown(struct loader *loader, const struct option_table *t
 		value_expected(nearest, &hint);
 	} else {
 		buf_str(&hint, "unknown key; ");
-		if (find_elsewhere(loader->root, node->key, "", &hint))
+		if (find_meant(loader, table, node, parent, &hint))
 			buf_str(&hint, " is known, is that what you mean? Here ");
 		buf_str(&hint, "expected one of ");
 		list_keys(table, &hint);
@@ -439,6 +454,15 @@ static void find_unknown(
 	}
 }
 
+static bool is_secret(const struct option_table *table, const char *key)
+{
+	for (const struct option *option = table->options; key && option->name; option++) {
+		if (strcmp(option->name, key) == 0)
+			return option->secret;
+	}
+	return false;
+}
+
 static void check_object(struct loader *loader, const struct option_table *table, const struct yaml_node *node,
 	const struct path *path, void *object)
 {
@@ -450,7 +474,9 @@ static void check_object(struct loader *loader, const struct option_table *table
 	} else if (result < 0) {
 		const struct yaml_node *blamed = key ? find_child(node, key) : NULL;
 		struct path key_path = path_key(path, span_str(key));
-		complain(loader, value_at(blamed ? blamed : node), key ? &key_path : path, "%s", err.text);
+		struct problem_at at = value_at(blamed ? blamed : node);
+		at.hide_source = is_secret(table, key);
+		complain(loader, at, key ? &key_path : path, "%s", err.text);
 	}
 }
 
