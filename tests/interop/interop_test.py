@@ -109,7 +109,7 @@ def main():
         sink = Sink(node)
         gateway = Gateway(node, jobs({"static_configs": static_configs(node)}))
         agent = Agent(node, args.gleaner, {"scrape_configs": jobs({"kubernetes_sd_configs": [{"role": "pod"}]}),
-                                           "annotations": {"enabled": False}})
+                                           "annotations": {"enabled": False}, "telemetry": {"enabled": False}})
         points = []
 
         def collect():

@@ -61,7 +61,7 @@ class Demo:
               f"  points in the Collector {sum(self.arrivals.points.values())}", flush=True)
 
     def run(self, seconds):
-        say("metrics are arriving")
+        say("gleaner runs; what it scrapes, and what arrives at the Collector:")
         if not seconds:
             say("Ctrl-C ends it. The status page, from another terminal: "
                 f"sudo nsenter --net=/proc/$(pgrep -f node/demo.py | tail -n 1)/ns/net curl -s {STATUS}/api/v1/targets")
@@ -82,7 +82,10 @@ class Demo:
         self.agent.stop()
         self.gateway.stop()
         self.arrivals.read()
-        return print_summary(metrics, targets, self.arrivals, self.node.pods, memory)
+        missing = print_summary(metrics, targets, self.arrivals, self.node.pods, memory)
+        if missing:
+            print(f"--- gleaner's log\n{self.agent.process.log_tail()}\n--- the Collector's log\n{self.gateway.process.log_tail(5)}")
+        return missing
 
 
 def print_summary(metrics, targets, arrivals, pods, memory_kib):
