@@ -22,6 +22,7 @@
 enum {
 	RECEIVE_BUFFER_BYTES = 64 * 1024, /* 25 -> 20 us for a body of 20 KB */
 	PEER_DEAD_MS = 20 * 1000,         /* TCP_USER_TIMEOUT */
+	MAX_HEADER_NAME = 254,
 };
 #define DEFAULT_MAX_IDLE_NS (300 * NS_PER_SEC)
 
@@ -137,24 +138,42 @@ static int url_part(CURLU *url, CURLUPart what, unsigned flags, char *ret_text, 
 	return 0;
 }
 
+/* host and port of a URL that we can talk to. */
+static int read_url(CURLU *url, const char *text, char *ret_host, size_t host_size, char *ret_port, size_t port_size,
+	struct error *err)
+{
+	CURLUcode code = curl_url_set(url, CURLUPART_URL, text, CURLU_DISALLOW_USER | CURLU_PATH_AS_IS);
+	if (code != CURLUE_OK)
+		return url_error(err, "URL", code);
+	char scheme[16];
+	int result = url_part(url, CURLUPART_SCHEME, 0, scheme, sizeof(scheme), err);
+	if (result < 0)
+		return result;
+	if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
+		return error_set(err, EINVAL, "bad URL: neither http:// nor https://");
+	result = url_part(url, CURLUPART_HOST, 0, ret_host, host_size, err);
+	if (result < 0)
+		return result;
+	return url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, ret_port, port_size, err);
+}
+
+int http_check_url(const char *text, struct error *err)
+{
+	char host[256], port[8];
+	CURLU *url = curl_url();
+	if (!url)
+		return error_set(err, ENOMEM, "out of memory");
+	int result = read_url(url, text, host, sizeof(host), port, sizeof(port), err);
+	curl_url_cleanup(url);
+	return result;
+}
+
 static int apply_url(struct http_call *call, const char *text, struct error *err)
 {
 	call->url = curl_url();
 	if (!call->url)
 		return error_set(err, ENOMEM, "out of memory");
-	CURLUcode code = curl_url_set(call->url, CURLUPART_URL, text, CURLU_DISALLOW_USER | CURLU_PATH_AS_IS);
-	if (code != CURLUE_OK)
-		return url_error(err, "URL", code);
-	char scheme[16];
-	int result = url_part(call->url, CURLUPART_SCHEME, 0, scheme, sizeof(scheme), err);
-	if (result < 0)
-		return result;
-	if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
-		return error_set(err, EINVAL, "bad URL: neither http:// nor https://");
-	result = url_part(call->url, CURLUPART_HOST, 0, call->host, sizeof(call->host), err);
-	if (result < 0)
-		return result;
-	return url_part(call->url, CURLUPART_PORT, CURLU_DEFAULT_PORT, call->port, sizeof(call->port), err);
+	return read_url(call->url, text, call->host, sizeof(call->host), call->port, sizeof(call->port), err);
 }
 
 static bool is_literal(const char *host)
@@ -203,23 +222,32 @@ static bool is_token(struct span name)
 	return name.len > 0;
 }
 
-static int apply_header(struct http_call *call, const char *line, struct error *err)
+int http_check_header(const char *line, struct error *err)
 {
 	struct span rest = span_str(line), name = SPAN_NONE;
 	if (!strchr(line, ':') || !span_next(&rest, ':', &name) || !is_token(name))
 		return error_set(err, EINVAL, "bad header: not \"Name: value\"");
+	if (name.len > MAX_HEADER_NAME)
+		return error_set(err, EINVAL, "bad header: its name is longer than %d bytes", MAX_HEADER_NAME);
 	for (size_t i = 0; i < rest.len; i++) {
 		unsigned char c = (unsigned char)rest.ptr[i];
 		if ((c < 0x20 && c != '\t') || c == 0x7f)
 			return error_set(err, EINVAL, "bad header %.*s: control byte in its value", SPAN_ARGS(name));
 	}
-	if (span_trim(rest).len > 0)
+	return 0;
+}
+
+static int apply_header(struct http_call *call, const char *line, struct error *err)
+{
+	int result = http_check_header(line, err);
+	if (result < 0)
+		return result;
+	size_t name_len = (size_t)(strchr(line, ':') - line);
+	if (span_trim(span_str(line + name_len + 1)).len > 0)
 		return append(&call->headers, line, err);
 	/* libcurl takes "Name:" for "do not send Name"; what sends an empty value is "Name;". */
-	char empty[256];
-	int len = snprintf(empty, sizeof(empty), "%.*s;", SPAN_ARGS(name));
-	if (len < 0 || (size_t)len >= sizeof(empty))
-		return error_set(err, EINVAL, "bad header: its name is longer than 254 bytes");
+	char empty[MAX_HEADER_NAME + 2];
+	snprintf(empty, sizeof(empty), "%.*s;", (int)name_len, line);
 	return append(&call->headers, empty, err);
 }
 

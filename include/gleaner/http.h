@@ -88,6 +88,9 @@ struct http_request {
 };
 /* 0, -EINVAL (bad URL or header: err says which), -ENOMEM. on_done is never called from within http_start. */
 int http_start(struct http *http, const struct http_request *request, struct http_call **ret_call, struct error *err);
+/* What http_start would say of a URL or a "Name: value", for checking a configuration. err never quotes a value. 0, -EINVAL, -ENOMEM. */
+int http_check_url(const char *url, struct error *err);
+int http_check_header(const char *line, struct error *err);
 /* No callback comes any more. NULL is fine. Not from within on_headers/on_body (return an error there instead). */
 void http_cancel(struct http_call *call);
 

@@ -70,8 +70,8 @@ struct scrape_fetch_result {
 	enum http_failure failure; /* HTTP_NEED_SOCKET: give a socket and start again */
 	bool ok;                   /* 200 and a whole body */
 	bool body_limit_hit;
-	const char *
-		reason; /* static word for counters: "connect", "timeout", "http_status", "body_limit", "gzip", ...; NULL when ok */
+	/* Static word for counters: "connect", "timeout", "http_status", "body_limit", "gzip", ...; NULL when ok. */
+	const char *reason;
 	uint64_t connect_ns, first_byte_ns, total_ns; /* since the start; 0: did not get so far */
 	struct error error;                           /* "server returned HTTP status 500 Internal Server Error" */
 };
