@@ -102,6 +102,17 @@ static void json_strings_are_valid_whatever_the_bytes(void **state)
 	buf_done(&buf);
 }
 
+/* U+009B begins a terminal's control sequence as ESC [ does. */
+static void json_strings_hold_no_control_character(void **state)
+{
+	(void)state;
+	struct buf buf;
+	buf_init(&buf, 1000);
+	buf_json(&buf, SPAN("\x1b[2J\x7f\xc2\x9b\x32J\xc2\x80\xc2\xa0\xc3\x9b"));
+	test_assert_text(buf_view(&buf), "\"\\u001b[2J\\u007f\\u009b2J\\u0080\xc2\xa0\xc3\x9b\"");
+	buf_done(&buf);
+}
+
 static int use_everything_that_allocates(void *arg)
 {
 	(void)arg;
@@ -224,9 +235,10 @@ static void durations_follow_prometheus(void **state)
 		{"90m", 5400 * NS_PER_SEC, "1h30m"},
 		{"2w", 14 * 24 * 3600 * NS_PER_SEC, "2w"},
 		{"8d", 8 * 24 * 3600 * NS_PER_SEC, "8d"},
+		{"292y", UINT64_C(292) * 365 * 24 * 3600 * NS_PER_SEC, "292y"},
 	};
 	static const char *const bad[] = {
-		"", "1", "1.5h", "30m1h", "1m1m", "s", "-1s", "1s ", "1µs", "10ns", "99999y9s"};
+		"", "1", "1.5h", "30m1h", "1m1m", "s", "-1s", "1s ", "1µs", "10ns", "99999y9s", "293y"};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		uint64_t ns = 1;
@@ -301,6 +313,11 @@ static void a_log_line_is_one_escaped_line(void **state)
 	assert_true(len > 0);
 	assert_non_null(strstr(line, "Z level=warn role=core msg=\"two\\nlines of \\\"text\\\"\"\n"));
 	assert_null(strstr(line, "not shown"));
+	log_configure(&log, LOG_LEVEL_DEBUG, LOG_FORMAT_JSON);
+	log_debug(&log, "shown now");
+	len = read(fds[0], line, sizeof(line) - 1);
+	assert_true(len > 0 && line[0] == '{');
+	assert_non_null(strstr(line, "\"level\":\"debug\",\"role\":\"core\",\"msg\":\"shown now\"}\n"));
 	close(fds[0]);
 	close(fds[1]);
 }
@@ -340,6 +357,7 @@ int main(void)
 		cmocka_unit_test(escaped_bytes_are_printable_and_short),
 		cmocka_unit_test(a_buffer_never_passes_its_ceiling),
 		cmocka_unit_test(json_strings_are_valid_whatever_the_bytes),
+		cmocka_unit_test(json_strings_hold_no_control_character),
 		cmocka_unit_test(running_out_of_memory_is_an_error_and_no_leak),
 		cmocka_unit_test(an_arena_keeps_its_ceiling_and_its_memory),
 		cmocka_unit_test(a_map_agrees_with_a_plain_array),

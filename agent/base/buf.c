@@ -113,6 +113,9 @@ int buf_json(struct buf *buf, struct span s)
 			buf_str(buf, "\\n");
 		} else if (c < 0x20 || c == 0x7f) {
 			buf_printf(buf, "\\u%04x", c);
+		} else if (c == 0xc2 &&
+			   (unsigned char)s.ptr[1] < 0xa0) { /* U+0080 to U+009F: terminals obey them, too */
+			buf_printf(buf, "\\u%04x", (unsigned char)s.ptr[1]);
 		} else {
 			buf_append(buf, s.ptr, len);
 		}

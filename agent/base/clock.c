@@ -82,6 +82,8 @@ int duration_parse(struct span text, uint64_t *ret_ns)
 		next_unit++;
 		text = span_of(text.ptr + letters, text.len - letters);
 	}
+	if (total > INT64_MAX) /* Prometheus' limit, 292 years; and the sum of two does not overflow */
+		return -ERANGE;
 	*ret_ns = total;
 	return 0;
 }

@@ -19,9 +19,15 @@ void time_format(uint64_t wall_ns, struct time_text *ret_text)
 		(unsigned)(wall_ns % NS_PER_SEC / NS_PER_MS));
 }
 
+void log_configure(struct log *log, enum log_level level, enum log_format format)
+{
+	__atomic_store_n(&log->level, level, __ATOMIC_RELAXED);
+	__atomic_store_n(&log->format, format, __ATOMIC_RELAXED);
+}
+
 void log_write(const struct log *log, enum log_level level, const char *fmt, ...)
 {
-	if (!log || level < log->level)
+	if (!log || level < __atomic_load_n(&log->level, __ATOMIC_RELAXED))
 		return;
 	char message[2048];
 	va_list args;
@@ -36,7 +42,7 @@ void log_write(const struct log *log, enum log_level level, const char *fmt, ...
 	struct time_text now;
 	struct clock clock = clock_system();
 	time_format(clock_wall(&clock), &now);
-	bool json = log->format == LOG_FORMAT_JSON;
+	bool json = __atomic_load_n(&log->format, __ATOMIC_RELAXED) == LOG_FORMAT_JSON;
 	buf_printf(&line,
 		json ? "{\"time\":\"%s\",\"level\":\"%s\",\"role\":\"%s\",\"msg\":" : "time=%s level=%s role=%s msg=",
 		now.text, level_names[level], log->role);

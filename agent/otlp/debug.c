@@ -26,10 +26,14 @@ static void put_text(struct buf *out, struct span s)
 	size_t done = 0;
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.ptr[i];
-		if ((c >= 0x20 && c != 0x7f) || c == '\n')
+		bool is_c1 = c == 0xc2 && i + 1 < s.len && (unsigned char)s.ptr[i + 1] < 0xa0; /* U+0080 to U+009F */
+		if ((c >= 0x20 && c != 0x7f && !is_c1) || c == '\n')
 			continue;
 		buf_append(out, s.ptr + done, i - done);
-		buf_printf(out, "\\x%02x", c);
+		if (is_c1)
+			buf_printf(out, "\\u%04x", (unsigned char)s.ptr[++i]);
+		else
+			buf_printf(out, "\\x%02x", c);
 		done = i + 1;
 	}
 	buf_append(out, s.ptr + done, s.len - done);

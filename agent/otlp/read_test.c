@@ -110,11 +110,11 @@ static void control_characters_do_not_reach_the_terminal(void **state)
 	struct buf log;
 	buf_init(&log, MAX);
 	/* One gauge without points, by hand: resource_metrics{scope_metrics{metrics{name}}} */
-	static const char request[] = "\x0a\x0b\x12\x09\x12\x07\x0a\x05"
-				      "a\x1b[\rb";
+	static const char request[] = "\x0a\x0d\x12\x0b\x12\x09\x0a\x07"
+				      "a\x1b[\rb\xc2\x9b";
 	assert_int_equal(otlp_debug(SPAN(request), OTLP_DETAILED, "T", &log), 0);
 	buf_char(&log, '\0');
-	assert_non_null(strstr(log.ptr, "     -> Name: a\\x1b[\\x0db\n"));
+	assert_non_null(strstr(log.ptr, "     -> Name: a\\x1b[\\x0db\\u009b\n"));
 	buf_done(&log);
 }
 

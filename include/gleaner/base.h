@@ -101,7 +101,7 @@ int buf_span(struct buf *buf, struct span s);
 int buf_str(struct buf *buf, const char *text);
 int buf_char(struct buf *buf, char c);
 int buf_printf(struct buf *buf, const char *fmt, ...) GLEANER_PRINTF(2, 3);
-/* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD. */
+/* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD, control characters (C1 too) are escaped. */
 int buf_json(struct buf *buf, struct span s);
 static inline struct span buf_view(const struct buf *buf)
 {
@@ -244,6 +244,9 @@ struct log {
 	enum log_format format;
 	const char *role; /* "core", "scraper", ...; a field of every line */
 };
+
+/* The only change of a log that other threads write to already. */
+void log_configure(struct log *log, enum log_level level, enum log_format format);
 
 /* `time=2026-11-24T09:04:11.610Z level=info role=core msg="..."`. The message is escaped, at most 2 KiB. log may be NULL (silent). */
 void log_write(const struct log *log, enum log_level level, const char *fmt, ...) GLEANER_PRINTF(3, 4);
