@@ -112,8 +112,10 @@ struct scrape_target {
 	struct target *target;
 	struct relabel *metric_relabel; /* of its job; shared */
 	struct series_cache *cache;
-	struct buf report_labels; /* encoded attributes of the report metrics */
+	struct buf report; /* encoded parts of the report metrics; layout in agent/scrape/report.c */
+	bool reported;     /* report metrics were exported: their end must be told */
 };
+/* 0, -ENOMEM. The target and the rules are borrowed for as long as the scrape_target (or who takes over from it) lives. */
 int scrape_target_init(struct scrape_target *scrape_target, struct target *target, struct relabel *metric_relabel,
 	struct series_store *store, const struct scrape_options *options);
 void scrape_target_done(struct scrape_target *scrape_target);
@@ -125,6 +127,6 @@ bool scrape_target_take_over(struct scrape_target *scrape_target, struct scrape_
  * 0 whatever the target did; -ENOMEM or the batch's error. */
 int scrape_ingest(struct scrape_target *scrape_target, const struct scrape_input *input, struct otlp_batch *batch,
 	const struct clock *clock, struct scrape_outcome *ret_outcome);
-/* The target is gone: stale points for its series and its report metrics. */
+/* The target is gone: stale points for its series and its report metrics. 0; -ENOMEM or the batch's error. */
 int scrape_target_gone(
 	struct scrape_target *scrape_target, uint64_t time_ns, struct otlp_batch *batch, uint64_t *ret_stale_points);

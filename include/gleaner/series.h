@@ -79,7 +79,19 @@ struct series_result {
  *   cost     no allocation when the set of series is as last time */
 int series_ingest(struct series_cache *cache, enum expo_format format, struct span body, uint64_t time_ns,
 	struct otlp_batch *batch, struct series_result *ret_result, struct error *err);
-/* A failed scrape: every live point gets its stale point once, the cache is emptied. */
+/* A failed scrape, or the target is gone: every live point gets its stale point once. The cache itself stays, so that a target
+ * that comes back costs no more than any scrape. 0, -ENOMEM, or what the batch's sealed callback returned. */
 int series_fail(struct series_cache *cache, uint64_t time_ns, struct otlp_batch *batch, uint64_t *ret_stale_points);
-/* The resource run and scope of the target itself, for the report metrics; valid until the cache changes. */
+/* Other spans and pointers for the same content: nothing that shapes a data point differs. */
+void series_cache_configure(struct series_cache *cache, const struct series_target *target);
+const struct series_target *series_cache_target(const struct series_cache *cache);
+/* The encoded attributes of the target's own resource, for the report metrics; valid until the cache changes. */
 struct span series_target_resource(const struct series_cache *cache);
+
+/* The metrics that every scrape adds, as described by Prometheus and the Collector. A target that exposes one of these names
+ * (a federation) gets the same description. */
+#define SERIES_REPORT_METRICS 5
+struct series_report_metric {
+	struct span name, description, unit;
+};
+extern const struct series_report_metric series_report_metrics[SERIES_REPORT_METRICS];
