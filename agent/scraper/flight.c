@@ -207,14 +207,13 @@ void flight_got_socket(struct scraper *scraper, const struct wire_message *messa
 			close(message->fd);
 		return;
 	}
-	if (socket->error == 0) {
-		flight_fetch(target->flight, message->fd);
-		return;
-	}
 	struct error text;
 	error_set(&text, (int)socket->error, "%.*s", SPAN_ARGS(message->tail));
-	flight_fail(target->flight, HTTP_CONNECT, socket->error == EACCES ? "not_local" : "connect", text.text);
-	flights_start_due(scraper);
+	if (socket->error == 0)
+		flight_fetch(target->flight, message->fd);
+	else
+		flight_fail(target->flight, HTTP_CONNECT, socket->error == EACCES ? "not_local" : "connect", text.text);
+	flights_start_due(scraper); /* in both cases: the flight may have landed, too late for a fetch */
 }
 
 void flights_start_due(struct scraper *scraper)

@@ -96,8 +96,11 @@ static void on_message(void *arg, const struct wire_message *message)
 	struct scraper *scraper = arg;
 	const struct wire_key *key = message->fixed;
 	const struct wire_job *job = message->fixed;
-	if (!scraper->configured && message->type != WIRE_SETTINGS && message->type != WIRE_STOP) {
+	if (!scraper->configured && message->type != WIRE_SETTINGS)
 		scraper_fail(scraper, "message before the settings", -EBADMSG);
+	if (scraper->exit_status != 0) { /* given up; what else has come is not looked at */
+		if (message->fd >= 0)
+			close(message->fd);
 		return;
 	}
 	switch (message->type) {

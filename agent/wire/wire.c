@@ -25,7 +25,12 @@ _Static_assert(sizeof(struct wire_settings) == 80, "documented size");
 _Static_assert(sizeof(struct wire_target) == 32, "documented size");
 _Static_assert(sizeof(struct wire_record) == 32, "documented size");
 
-enum { WIRE_FLAG_FD = 1, WIRE_FDS = 64, WIRE_OUT_MAX = 64 << 20 };
+enum {
+	WIRE_FLAG_FD = 1,
+	WIRE_FDS_IN = 64,
+	WIRE_FDS_OUT = 2048, /* each answers one of at most 2 * 1024 questions */
+	WIRE_OUT_MAX = 64 << 20,
+};
 
 struct wire_fd {
 	size_t offset; /* in the out buffer */
@@ -42,12 +47,12 @@ struct wire {
 
 	struct buf in;
 	size_t in_done; /* bytes of `in` that were handled */
-	int fds_in[WIRE_FDS];
+	int fds_in[WIRE_FDS_IN];
 	size_t fds_in_count;
 
 	struct buf out;
 	size_t out_done;
-	struct wire_fd fds_out[WIRE_FDS];
+	struct wire_fd fds_out[WIRE_FDS_OUT];
 	size_t fds_out_count;
 };
 
@@ -58,7 +63,10 @@ int wire_new(struct loop *loop, int fd, bool from_scraper, struct wire_events ev
 	struct wire *wire = calloc(1, sizeof(*wire));
 	if (!wire)
 		return -ENOMEM;
-	*wire = (struct wire){.loop = loop, .fd = fd, .from_scraper = from_scraper, .events = events};
+	wire->loop = loop;
+	wire->fd = fd;
+	wire->from_scraper = from_scraper;
+	wire->events = events;
 	buf_init(&wire->in, WIRE_MAX + sizeof(struct wire_header) + 65536);
 	buf_init(&wire->out, WIRE_OUT_MAX);
 	int result = fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
@@ -169,7 +177,8 @@ int wire_send(struct wire *wire, enum wire_type type, const void *fixed, struct 
 	struct wire_header header = {
 		WIRE_MAGIC, (uint16_t)type, fd >= 0 ? WIRE_FLAG_FD : 0, (uint32_t)(fixed_size + tail.len), 0};
 	compact_out(wire);
-	if (wire->fds_out_count == WIRE_FDS || !buf_reserve(&wire->out, sizeof(header) + fixed_size + tail.len)) {
+	bool full = fd >= 0 && wire->fds_out_count == WIRE_FDS_OUT;
+	if (full || !buf_reserve(&wire->out, sizeof(header) + fixed_size + tail.len)) {
 		int result = wire->out.failed ? wire->out.failed : -EMSGSIZE;
 		wire->out.failed = 0; /* this message was refused whole; the queue is intact */
 		if (fd >= 0)
@@ -196,7 +205,7 @@ static void keep_fds(struct wire *wire, struct msghdr *message)
 		for (size_t i = 0; i < count; i++) {
 			int fd;
 			memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(fd));
-			if (wire->fds_in_count < WIRE_FDS)
+			if (wire->fds_in_count < WIRE_FDS_IN)
 				wire->fds_in[wire->fds_in_count++] = fd;
 			else
 				close(fd); /* more than was ever announced: the check below finds the message without one */

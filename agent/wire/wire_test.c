@@ -124,6 +124,31 @@ static void descriptors_stay_with_their_messages(void **state)
 	side_done(&core);
 }
 
+/* A scraper that parses a large body while many connections get ready: more than its socket holds. */
+static void descriptors_wait_for_a_peer_that_is_busy(void **state)
+{
+	(void)state;
+	enum { MANY = 600 };
+	struct side core, scraper = {.last_fd = -1, .stop_after = MANY + 1};
+	int fd = core_side_new(&core), given = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	scraper.loop = core.loop;
+	struct wire_events events = {on_message, on_closed, &scraper};
+	for (uint64_t i = 0; i < MANY; i++) {
+		struct wire_socket socket = {.key = i};
+		int copy = fcntl(given, F_DUPFD_CLOEXEC, 0);
+		assert_int_equal(wire_send(core.wire, WIRE_SOCKET, &socket, SPAN_NONE, copy), 0);
+	}
+	assert_int_equal(wire_send(core.wire, WIRE_TARGET_GONE, &(struct wire_key){1}, SPAN_NONE, -1), 0);
+	assert_int_equal(wire_new(core.loop, fd, false, events, &scraper.wire), 0);
+	assert_int_equal(loop_run(core.loop), 0);
+	assert_int_equal(scraper.messages, MANY + 1);
+	assert_int_equal(scraper.closed, 0);
+	close(given);
+	close(scraper.last_fd);
+	wire_free(scraper.wire);
+	side_done(&core);
+}
+
 static void a_closed_peer_is_reported_once(void **state)
 {
 	(void)state;
@@ -222,6 +247,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages_arrive_whole_and_in_order),
 		cmocka_unit_test(descriptors_stay_with_their_messages),
+		cmocka_unit_test(descriptors_wait_for_a_peer_that_is_busy),
 		cmocka_unit_test(a_closed_peer_is_reported_once),
 		cmocka_unit_test(damage_closes_the_connection),
 		cmocka_unit_test(a_reason_must_be_a_word),

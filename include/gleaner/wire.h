@@ -122,7 +122,7 @@ struct wire_events {
 int wire_new(struct loop *loop, int fd, bool from_scraper, struct wire_events events, struct wire **ret_wire);
 void wire_free(struct wire *wire);
 /* Queues one message; fixed must be of the type's size. fd (-1: none) is owned by the call, also when it fails.
- * 0; -ENOMEM; -EMSGSIZE when more than 64 MiB wait (the other side is stuck). */
+ * 0; -ENOMEM; -EMSGSIZE when more than 64 MiB or 2,048 descriptors wait (the other side is stuck). */
 int wire_send(struct wire *wire, enum wire_type type, const void *fixed, struct span tail, int fd);
 /* Bytes that the other side has not taken yet. */
 size_t wire_backlog(const struct wire *wire);
