@@ -5,9 +5,10 @@
 
 static int hex_digit(char c)
 {
-	static const char digits[] = "0123456789abcdef";
-	const char *at = c ? strchr(digits, c | 0x20) : NULL;
-	return at ? (int)(at - digits) : -1;
+	static const char digits[] = "0123456789abcdefABCDEF";
+	const char *at = c ? strchr(digits, c) : NULL;
+	int digit = at ? (int)(at - digits) : -1;
+	return digit < 16 ? digit : digit - 6;
 }
 
 int percent_decode(struct span text, bool plus_is_blank, struct arena *arena, struct span *ret_text)
