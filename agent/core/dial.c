@@ -5,7 +5,8 @@
  *    target an address of this host. discover_dial_address holds the rule.
  * 3. A non-blocking connect; the connected socket goes to the scraper and is closed here.
  *
- * Failure: the scraper gets an errno and a sentence; it makes `up 0` of it.
+ * Failure: the scraper gets an errno and a sentence; it makes `up 0` of it. Every question is answered, or the scraper is replaced: a
+ * flight would wait for ever. A scraper that asks for more sockets than it may have scrapes in flight gets errors.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -38,6 +39,7 @@ static void dial_free(struct dial *dial)
 	loop_timer_free(dial->timer);
 	if (dial->fd >= 0)
 		close(dial->fd);
+	dial->worker->dial_count--;
 	free(dial);
 }
 
@@ -50,9 +52,7 @@ void dial_cancel_all(struct worker *worker)
 static void answer(struct worker *worker, uint64_t key, int error, const char *text, int fd)
 {
 	struct wire_socket socket = {.key = key, .error = (uint32_t)error};
-	int result = wire_send(worker->wire, WIRE_SOCKET, &socket, span_str(text), fd);
-	if (result < 0)
-		log_error(&worker->core->log, "scraper %u: send socket: %s", worker->index, strerror(-result));
+	worker_send_fd(worker, WIRE_SOCKET, &socket, span_str(text), fd);
 }
 
 static void answer_failure(struct worker *worker, uint64_t key, int error, const char *text)
@@ -150,6 +150,11 @@ void dial_start(struct worker *worker, uint64_t key)
 		answer_failure(worker, key, -result, err.text);
 		return;
 	}
+	/* Twice: a scrape that was cancelled, because its target changed, leaves its dial behind. */
+	if (worker->dial_count >= 2 * core->settings->scrape.max_concurrent) {
+		answer_failure(worker, key, EMFILE, "too many connections are being made");
+		return;
+	}
 	struct dial *dial = calloc(1, sizeof(*dial));
 	if (!dial) {
 		answer_failure(worker, key, ENOMEM, "out of memory");
@@ -164,6 +169,7 @@ void dial_start(struct worker *worker, uint64_t key)
 	if (dial->next)
 		dial->next->link = &dial->next;
 	worker->dials = dial;
+	worker->dial_count++;
 	int error = dial_connect(dial);
 	if (error != 0)
 		dial_fail(dial, error);

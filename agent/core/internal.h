@@ -32,6 +32,7 @@ struct worker {
 	bool stopped;                  /* answered WIRE_STOPPED */
 	struct wire_heartbeat heartbeat;
 	struct dial *dials;
+	size_t dial_count;
 };
 
 /* A job as the scrapers know it. */
@@ -124,6 +125,8 @@ void workers_restart(struct core *core);
 void workers_free(struct core *core);
 /* Sends to one scraper; a failure ends it (it will be replaced). */
 void worker_send(struct worker *worker, enum wire_type type, const void *fixed, struct span tail);
+/* The same with a descriptor (-1: none), which is owned by the call. */
+void worker_send_fd(struct worker *worker, enum wire_type type, const void *fixed, struct span tail, int fd);
 bool workers_all_alive(const struct core *core);
 
 /* ---- dial.c: connected sockets, to allowed addresses only -------------------------------- */

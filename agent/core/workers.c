@@ -22,7 +22,8 @@
 enum { SCRAPER_FD = 3 };
 
 /* A child that lived less than this died of its start. */
-#define YOUNG_NS (2 * NS_PER_SEC)
+#define YOUNG_NS          (2 * NS_PER_SEC)
+#define BLAME_INTERVAL_NS (3600 * NS_PER_SEC)
 
 static void worker_lost(struct worker *worker, const struct error *err);
 static void worker_start(struct worker *worker);
@@ -34,6 +35,7 @@ static void child_exec(int socket_fd)
 {
 	char fd_text[] = {'0' + SCRAPER_FD, '\0'};
 	char *const argv[] = {(char *)"gleaner", (char *)"--scraper-fd", fd_text, NULL};
+	char *const no_environment[] = {NULL}; /* it may hold secrets, such as OTEL_EXPORTER_OTLP_HEADERS */
 	int null_fd = open("/dev/null", O_RDWR);
 	sigset_t none;
 	sigemptyset(&none);
@@ -42,7 +44,7 @@ static void child_exec(int socket_fd)
 	if (socket_fd == SCRAPER_FD)
 		fcntl(socket_fd, F_SETFD, 0);
 	if (null_fd >= 0 && dup2(null_fd, 0) == 0 && dup2(null_fd, 1) == 1 && dup2(socket_fd, SCRAPER_FD) == SCRAPER_FD)
-		execv("/proc/self/exe", argv);
+		execve("/proc/self/exe", argv, no_environment);
 	_exit(127);
 }
 
@@ -136,7 +138,10 @@ static void worker_message(void *arg, const struct wire_message *message)
 
 static void worker_closed(void *arg, const struct error *err)
 {
-	worker_lost(arg, err);
+	struct error cause = *err;
+	if (cause.text[0])
+		error_wrap(&cause, EBADMSG, "its socket");
+	worker_lost(arg, &cause);
 }
 
 /* ---- the end of a child, and the next one ----------------------------------------------- */
@@ -149,7 +154,7 @@ static void describe_exit(int status, struct error *ret_text)
 		error_set(ret_text, EIO, "exit status %d", WEXITSTATUS(status));
 }
 
-/* The target whose body was being parsed pauses: 2, 4, then 8 intervals. */
+/* The target whose body was being parsed pauses: 2, 4, then 8 intervals (of an hour at most). */
 static void blame(struct worker *worker, const char *cause)
 {
 	struct core *core = worker->core;
@@ -160,7 +165,8 @@ static void blame(struct worker *worker, const char *cause)
 		return;
 	}
 	uint64_t intervals = UINT64_C(2) << (target->crashes < 2 ? target->crashes : 2);
-	uint64_t pause_ns = intervals * target->target->interval_ns;
+	uint64_t interval_ns = target->target->interval_ns;
+	uint64_t pause_ns = intervals * (interval_ns < BLAME_INTERVAL_NS ? interval_ns : BLAME_INTERVAL_NS);
 	target->crashes++;
 	target->not_before_ns = clock_wall(&core->clock) + pause_ns;
 	log_error(&core->log,
@@ -198,7 +204,7 @@ static void worker_lost(struct worker *worker, const struct error *err)
 		worker_reap(worker, &status);
 		describe_exit(status, &cause);
 		if (err && err->text[0])
-			error_wrap(&cause, EIO, "sent damage (%s)", err->text);
+			error_wrap(&cause, EIO, "%s", err->text);
 		core->totals.scraper_deaths++;
 		blame(worker, cause.text);
 	} else {
@@ -277,9 +283,17 @@ static void watchdog_fired(void *arg)
 
 void worker_send(struct worker *worker, enum wire_type type, const void *fixed, struct span tail)
 {
-	if (!worker->wire)
-		return; /* between two lives: the next one is told everything */
-	int result = wire_send(worker->wire, type, fixed, tail, -1);
+	worker_send_fd(worker, type, fixed, tail, -1);
+}
+
+void worker_send_fd(struct worker *worker, enum wire_type type, const void *fixed, struct span tail, int fd)
+{
+	if (!worker->wire) { /* between two lives: the next one is told everything */
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	int result = wire_send(worker->wire, type, fixed, tail, fd);
 	if (result < 0) {
 		/* It does not read. Its socket closes when it is dead, and the rest follows from that. */
 		log_error(
@@ -290,10 +304,11 @@ void worker_send(struct worker *worker, enum wire_type type, const void *fixed, 
 
 int workers_start(struct core *core)
 {
-	core->worker_count = (size_t)core->settings->scrape.workers;
-	core->workers = calloc(core->worker_count, sizeof(*core->workers));
+	size_t count = (size_t)core->settings->scrape.workers;
+	core->workers = calloc(count, sizeof(*core->workers));
 	if (!core->workers)
 		return -ENOMEM;
+	core->worker_count = count;
 	for (size_t i = 0; i < core->worker_count; i++) {
 		struct worker *worker = &core->workers[i];
 		*worker = (struct worker){.core = core, .index = (unsigned)i};
