@@ -339,7 +339,7 @@ static int64_t find_fitting_metric(struct ingest *in, uint32_t scope, struct spa
 }
 
 static int derive_point(struct ingest *in, uint32_t line, struct labels labels, struct span name,
-	struct resolution *resolution, uint32_t resource)
+	struct resolution *resolution, uint32_t scope)
 {
 	struct member member = {.bound = 0};
 	if (is_group(resolution->type) && resolution->part == PART_OF_BOUND &&
@@ -347,9 +347,7 @@ static int derive_point(struct ingest *in, uint32_t line, struct labels labels, 
 		set_role(in, line, ROLE_IGNORED, SERIES_DROP_BAD_BOUND);
 		return 0;
 	}
-	int64_t number = find_scope(in, resource, labels);
-	if (number >= 0)
-		number = find_fitting_metric(in, (uint32_t)number, name, resolution);
+	int64_t number = find_fitting_metric(in, scope, name, resolution);
 	if (number < 0)
 		return (int)number;
 	uint8_t data = in->view.metrics[number].data;
@@ -390,12 +388,14 @@ int derive_line(struct ingest *in, uint32_t line, const struct expo_entry *entry
 		set_role(in, line, ROLE_TARGET_INFO, (uint32_t)resource);
 		return 0;
 	}
-	result = family_resolve(in, name, &resolution);
+	int64_t scope =
+		find_scope(in, (uint32_t)resource, labels); /* first: a new one moves the texts that resolution holds */
+	result = scope < 0 ? (int)scope : family_resolve(in, name, &resolution);
 	if (result < 0)
 		return result;
 	if (resolution.type == EXPO_TYPE_GAUGEHISTOGRAM) {
 		set_role(in, line, ROLE_IGNORED, SERIES_DROP_GAUGEHISTOGRAM);
 		return 0;
 	}
-	return derive_point(in, line, labels, name, &resolution, (uint32_t)resource);
+	return derive_point(in, line, labels, name, &resolution, (uint32_t)scope);
 }
