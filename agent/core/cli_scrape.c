@@ -209,6 +209,17 @@ static int fetch_url(struct scrape_command *command, struct error *err)
 	return result;
 }
 
+static void report_body(const struct scrape_command *command)
+{
+	fprintf(stderr, "%-10s %zu bytes (%" PRIu64 " on the wire), %s", "body", command->body.bytes.len,
+		command->body.wire_bytes,
+		command->body.content_type[0] ? escape_bytes(span_str(command->body.content_type)).text
+					      : "no Content-Type");
+	if (command->fetch.total_ns > 0)
+		fprintf(stderr, ", in %" PRIu64 " ns", command->fetch.total_ns);
+	fputc('\n', stderr);
+}
+
 /* ---- 3: body -> batches ---------------------------------------------------------------------- */
 
 static int sealed(void *arg, const struct otlp_request *request)
@@ -251,12 +262,12 @@ static int ingest_once(struct scrape_command *command, struct scrape_target *scr
 static void report_round(const char *name, const struct scrape_outcome *outcome)
 {
 	const struct series_result *series = &outcome->series;
-	double samples = series->samples > 0 ? (double)series->samples : 1;
+	fprintf(stderr, "%-10s ingest %" PRIu64 " ns", name, outcome->ingest_ns);
+	if (series->samples > 0)
+		fprintf(stderr, " (%.1f ns/sample)", (double)outcome->ingest_ns / (double)series->samples);
 	fprintf(stderr,
-		"%-10s ingest %" PRIu64 " ns (%.1f ns/sample), report %" PRIu64 " ns; lines: %" PRIu64
-		" as last time, %" PRIu64 " moved, %" PRIu64 " parsed\n",
-		name, outcome->ingest_ns, (double)outcome->ingest_ns / samples, outcome->report_ns, series->hits,
-		series->moved, series->misses);
+		", report %" PRIu64 " ns; lines: %" PRIu64 " as last time, %" PRIu64 " moved, %" PRIu64 " parsed\n",
+		outcome->report_ns, series->hits, series->moved, series->misses);
 }
 
 static int ingest_all(struct scrape_command *command, struct scrape_target *scrape_target, struct otlp_batch *batch,
@@ -308,13 +319,7 @@ static int ingest(struct scrape_command *command, struct scrape_outcome *ret_out
 static void report(const struct scrape_command *command, const struct scrape_outcome *outcome)
 {
 	const struct series_result *series = &outcome->series;
-	fprintf(stderr, "%-10s %zu bytes (%" PRIu64 " on the wire), %s", "body", command->body.bytes.len,
-		command->body.wire_bytes,
-		command->body.content_type[0] ? escape_bytes(span_str(command->body.content_type)).text
-					      : "no Content-Type");
-	if (command->fetch.total_ns > 0)
-		fprintf(stderr, ", in %" PRIu64 " ns", command->fetch.total_ns);
-	fprintf(stderr, "\n%-10s %" PRIu64 " samples, %" PRIu64 " kept, %" PRIu64 " data points, %" PRIu64 " stale\n",
+	fprintf(stderr, "%-10s %" PRIu64 " samples, %" PRIu64 " kept, %" PRIu64 " data points, %" PRIu64 " stale\n",
 		"series", series->samples, series->samples_kept, series->points, series->stale_points);
 	for (size_t i = 0; i < SERIES_DROP_COUNT; i++) {
 		if (series->dropped[i] > 0)
@@ -335,8 +340,10 @@ static int scrape(struct scrape_command *command, struct error *err)
 	int result = make_target(command, err);
 	if (result == 0)
 		result = is_url(command->source) ? fetch_url(command, err) : read_file(command, err);
-	if (result == 0)
-		result = ingest(command, &outcome);
+	if (result < 0)
+		return result;
+	report_body(command);
+	result = ingest(command, &outcome);
 	if (result < 0)
 		return result;
 	report(command, &outcome);

@@ -1,6 +1,7 @@
 /* The command line as a person meets it: what is printed where, and the exit status. */
 #include "cli.h"
 
+#include "server.h"
 #include "test.h"
 
 #include <fcntl.h>
@@ -142,6 +143,103 @@ static void check_of_an_absent_file_fails(void **state)
 	free(outcome);
 }
 
+static void write_page(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(fputs(text, file) >= 0, 1);
+	assert_int_equal(fclose(file), 0);
+}
+
+static const char page[] = "# HELP http_requests_total Requests.\n# TYPE http_requests_total "
+			   "counter\nhttp_requests_total{code=\"200\"} 5\ntemp 3.5\n";
+
+static void file_is_scraped_to_text(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/gleaner-page-XXXXXX";
+	close(mkstemp(path));
+	write_page(path, page);
+	struct outcome *outcome = RUN("scrape", path, "--repeat", "3");
+	unlink(path);
+	assert_int_equal(outcome->status, 0);
+	assert_non_null(strstr(outcome->out, "metric \"http_requests_total\" sum cumulative monotonic"));
+	assert_non_null(strstr(outcome->out, "point {code=\"200\"}"));
+	assert_non_null(strstr(outcome->out, "metric \"up\" gauge"));
+	assert_non_null(strstr(outcome->err, "lines: 0 as last time, 0 moved, 4 parsed"));
+	assert_non_null(strstr(outcome->err, "lines: 4 as last time, 0 moved, 0 parsed"));
+	assert_null(
+		strstr(strstr(outcome->out, "metric \"up\"") + 1, "metric \"up\"")); /* only the last round is shown */
+	free(outcome);
+}
+
+static void page_with_a_mistake_brings_up_0_and_status_1(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/gleaner-page-XXXXXX";
+	close(mkstemp(path));
+	write_page(path, "fine 1\nbroken{ 1\n");
+	struct outcome *outcome = RUN("scrape", "--format=json", path);
+	unlink(path);
+	assert_int_equal(outcome->status, 1);
+	assert_true(strncmp(outcome->out, "{\"resourceMetrics\":", 19) == 0);
+	assert_null(strstr(outcome->out, "fine"));
+	assert_non_null(strstr(outcome->err, "up is 0: line 2:"));
+	free(outcome);
+}
+
+static void url_of_this_host_is_scraped(void **state)
+{
+	(void)state;
+	char reply[512];
+	snprintf(reply, sizeof(reply),
+		"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %zu\r\n\r\n%s",
+		strlen(page), page);
+	const struct test_reply replies[] = {{.bytes = reply, .then = TEST_CLOSE}};
+	struct test_server *server = test_server_start(replies, 1, NULL, NULL);
+	struct outcome *outcome = RUN("scrape", test_server_url(server, "/probe?target=a%20b&module=x"));
+	struct span request = test_server_request(server, 0);
+	assert_int_equal(outcome->status, 0);
+	assert_non_null(strstr(outcome->out, "metric \"temp\" gauge"));
+	assert_true(span_starts_with(request, SPAN("GET /probe?module=x&target=a+b HTTP/1.1\r\n")));
+	test_server_stop(server);
+	free(outcome);
+}
+
+static void other_hosts_are_not_scraped(void **state)
+{
+	(void)state;
+	const char *const urls[] = {
+		"http://192.0.2.1/metrics", "http://example.com/metrics", "https://[2001:db8::1]:8443"};
+	for (size_t i = 0; i < ARRAY_SIZE(urls); i++) {
+		struct outcome *outcome = RUN("scrape", urls[i]);
+		assert_int_equal(outcome->status, 1);
+		assert_string_equal(outcome->out, "");
+		assert_non_null(strstr(outcome->err, "is no address of this host"));
+		free(outcome);
+	}
+}
+
+static void arguments_of_scrape_are_checked(void **state)
+{
+	(void)state;
+	const char *const tail = "\nusage: gleaner scrape URL|FILE [--format text|json] [--repeat N]\n`gleaner help "
+				 "scrape` says more.\n";
+	const struct {
+		const char *const arguments[5], *err;
+	} cases[] = {
+		{{"scrape", NULL}, "which URL or file?"},
+		{{"scrape", "a", "b", NULL}, "one URL or file at a time"},
+		{{"scrape", "a", "-f", "xml", NULL}, "--format is text or json, not xml"},
+		{{"scrape", "a", "-n", "0", NULL}, "--repeat is a number from 1 to 1000000, not 0"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char expected[512];
+		snprintf(expected, sizeof(expected), "gleaner scrape: %s%s", cases[i].err, tail);
+		assert_misuse(run(cases[i].arguments), expected);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -152,6 +250,11 @@ int main(void)
 		cmocka_unit_test(no_command_gives_the_overview_and_status_2),
 		cmocka_unit_test(misuse_names_the_next_step),
 		cmocka_unit_test(check_of_an_absent_file_fails),
+		cmocka_unit_test(file_is_scraped_to_text),
+		cmocka_unit_test(page_with_a_mistake_brings_up_0_and_status_1),
+		cmocka_unit_test(url_of_this_host_is_scraped),
+		cmocka_unit_test(other_hosts_are_not_scraped),
+		cmocka_unit_test(arguments_of_scrape_are_checked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
