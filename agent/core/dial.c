@@ -84,6 +84,9 @@ static void dial_ready(void *arg, unsigned events)
 		dial_fail(dial, error);
 		return;
 	}
+	/* The scraper keeps the socket open, so epoll would report it for ever if it were not taken out before it is closed here. */
+	loop_watch_free(dial->watch);
+	dial->watch = NULL;
 	int fd = dial->fd;
 	dial->fd = -1;
 	answer(dial->worker, dial->key, 0, "", fd);

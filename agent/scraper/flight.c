@@ -166,7 +166,7 @@ static void flight_fail(struct flight *flight, enum http_failure failure, const 
 
 static void flight_fetch(struct flight *flight, int connected_fd)
 {
-	const struct target *target = flight->target->scrape.target;
+	const struct target *target = flight->target->target;
 	uint64_t elapsed = flight_elapsed(flight);
 	struct error err = {""};
 	flight->dialling = false;

@@ -11,6 +11,7 @@
 #include "gleaner/scraper.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -174,8 +175,17 @@ static void scraper_done(struct scraper *scraper)
 	loop_free(scraper->loop);
 }
 
+/* A signal to the whole process group (Ctrl-C) is the core's business: it asks for a flush. */
+static void ignore_signals(void)
+{
+	const int signals[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP};
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		signal(signals[i], SIG_IGN);
+}
+
 int scraper_run(int fd)
 {
+	ignore_signals();
 	struct scraper *scraper = calloc(1, sizeof(*scraper));
 	if (!scraper)
 		return EXIT_UNUSABLE;

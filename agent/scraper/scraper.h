@@ -17,6 +17,7 @@ struct scraper_job {
 };
 
 struct scraper_target {
+	struct target *target; /* held for `scrape`, which borrows it */
 	struct scrape_target scrape;
 	struct scrape_entry entry;
 	struct scraper_job *job;

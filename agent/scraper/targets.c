@@ -84,6 +84,7 @@ static void target_free(struct scraper *scraper, struct scraper_target *target)
 		flight_cancel(scraper, target);
 	scrape_schedule_remove(&scraper->schedule, &target->entry);
 	scrape_target_done(&target->scrape);
+	target_unref(target->target);
 	job_release(target->job);
 	free(target);
 }
@@ -97,21 +98,19 @@ static int target_make(struct scraper *scraper, const struct wire_target *fixed,
 	struct scraper_target *target = calloc(1, sizeof(*target));
 	if (!target)
 		return -ENOMEM;
-	struct target *unpacked;
-	int result = target_unpack(packed, job->job, &unpacked);
-	if (result == 0) {
+	int result = target_unpack(packed, job->job, &target->target);
+	if (result == 0)
 		result = scrape_target_init(
-			&target->scrape, unpacked, job->metric_relabel, scraper->store, &scraper->options);
-		target_unref(unpacked);
-	}
+			&target->scrape, target->target, job->metric_relabel, scraper->store, &scraper->options);
 	if (result < 0) {
+		target_unref(target->target);
 		free(target);
 		return result;
 	}
 	target->job = job;
 	job->targets++;
 	target->entry = (struct scrape_entry){
-		.key = fixed->key, .interval_ns = target->scrape.target->interval_ns, .heap_index = SIZE_MAX};
+		.key = fixed->key, .interval_ns = target->target->interval_ns, .heap_index = SIZE_MAX};
 	*ret_target = target;
 	return 0;
 }
