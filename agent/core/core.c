@@ -2,9 +2,10 @@
  *
  * Start: settings -> log -> loop -> spool -> exporter (thread) -> targets -> scrapers -> discovery (static now, pods as the kubelet tells)
  *        -> own metrics -> status server (thread) -> run.
- * Stop (SIGTERM, SIGINT): the status server first (it calls into the loop), then the scrapers flush, then the exporter drains, all
+ * Stop (SIGTERM, SIGINT): the scrapers flush, the loop ends, the status server ends (it calls into the loop), the exporter drains, all
  *        within five seconds; what is still queued then is counted as dropped at shutdown and said.
  * Reload (SIGHUP, POST /-/reload): everything is read and checked before anything changes; on any error the running configuration stays.
+ *        The kubelet's driver goes on when nothing changed for it: it remembers which pods were missing a moment ago.
  */
 #include <errno.h>
 #include <signal.h>
@@ -83,6 +84,7 @@ static void stop_requested(void *arg)
 	}
 	log_info(&core->log, "stopping: flushing");
 	core->stopping = true;
+	core->stop_by_ns = clock_mono(&core->clock) + STOP_TIMEOUT_NS;
 	kube_kubelet_free(core->kubelet);
 	core->kubelet = NULL;
 	telemetry_stop(core);
@@ -94,7 +96,8 @@ static void stop_requested(void *arg)
 static void drain(struct core *core)
 {
 	struct spool_stats stats;
-	exporter_stop(core->exporter, STOP_TIMEOUT_NS - SCRAPER_TIMEOUT_NS);
+	uint64_t now = clock_mono(&core->clock);
+	exporter_stop(core->exporter, core->stop_by_ns > now ? core->stop_by_ns - now : 0);
 	core->exporter = NULL;
 	spool_close(core->spool);
 	spool_stats(core->spool, &stats);
@@ -109,18 +112,75 @@ static void drain(struct core *core)
 
 /* ---- reload -------------------------------------------------------------------------------- */
 
-static bool same_workers(const struct scrape_options *a, const struct scrape_options *b)
+/* What a running process keeps as it is. */
+static void warn_of_kept(struct core *core, struct settings *settings)
 {
-	return memcmp(a, b, sizeof(*a)) == 0;
+	static const char *const kept[] = {"spool", "status"};
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
+		if (!settings_same(core->settings, settings, kept[i]))
+			log_warn(&core->log, "%s: the change takes effect with the next start", kept[i]);
+	}
+	if (settings->scrape.workers != core->settings->scrape.workers) {
+		log_warn(&core->log, "scrape.workers: the change takes effect with the next start");
+		settings->scrape.workers = core->settings->scrape.workers;
+	}
+}
+
+static void restart_telemetry(struct core *core)
+{
+	telemetry_stop(core);
+	int result = telemetry_start(core);
+	if (result == 0)
+		return;
+	telemetry_stop(core);
+	log_error(&core->log, "own metrics: %s; they are not sent", strerror(-result));
+}
+
+/* The driver borrows the settings it was made with. */
+static void adopt_kubelet(struct core *core, struct settings *settings, struct kube_kubelet *kubelet)
+{
+	if (kubelet == core->kubelet)
+		return;
+	kube_kubelet_free(core->kubelet);
+	if (core->kubelet_settings != core->settings)
+		settings_free(core->kubelet_settings);
+	core->kubelet = kubelet;
+	core->kubelet_settings = settings;
+	if (!kubelet && discover_pods(core->discover, NULL) < 0)
+		log_error(
+			&core->log, "out of memory: the pods' targets stay, though the kubelet is not asked any more");
+}
+
+/* The part of a reload that cannot fail. */
+static void adopt(struct core *core, struct settings *settings, struct kube_kubelet *kubelet)
+{
+	struct settings *old = core->settings;
+	bool same_codec = settings->exporters.otlphttp.compression == old->exporters.otlphttp.compression;
+	warn_of_kept(core, settings);
+	bool same_scrape = settings_same(old, settings, "scrape");
+	bool same_telemetry = same_codec && settings_same(old, settings, "telemetry") &&
+			      settings_same(old, settings, "resource") &&
+			      strcmp(old->service_name, settings->service_name) == 0 && kubelet == core->kubelet;
+	adopt_kubelet(core, settings, kubelet);
+	core->settings = settings;
+	log_configure(&core->log, (enum log_level)settings->log.level, (enum log_format)settings->log.format);
+	if (!same_telemetry)
+		restart_telemetry(core);
+	if (!same_codec || !same_scrape)
+		workers_restart(core);
+	if (core->kubelet_settings != old)
+		settings_free(old);
 }
 
 /* Puts checked settings to work. Each step takes the new options whole or leaves the old ones; the first that fails undoes the
  * ones before it. */
 static int apply(struct core *core, struct settings *settings, struct error *err)
 {
-	struct kube_kubelet *kubelet;
 	struct discover_settings discovery = discover_settings(settings);
-	int result = kubelet_start(core, settings, &kubelet, err);
+	struct kube_kubelet *kubelet = core->kubelet;
+	int result = 0;
+	if (!settings_same(core->settings, settings, "kubelet"))
+		result = kubelet_start(core, settings, &kubelet, err);
 	if (result < 0)
 		return result;
 	result = exporter_configure(core->exporter, &settings->exporters, err);
@@ -129,25 +189,11 @@ static int apply(struct core *core, struct settings *settings, struct error *err
 		if (result < 0)
 			exporter_configure(core->exporter, &core->settings->exporters, NULL);
 	}
-	if (result < 0) {
+	if (result == 0)
+		adopt(core, settings, kubelet);
+	else if (kubelet != core->kubelet)
 		kube_kubelet_free(kubelet);
-		return result;
-	}
-	kube_kubelet_free(core->kubelet);
-	core->kubelet = kubelet;
-	struct settings *old = core->settings;
-	core->settings = settings;
-	core->log.level = (enum log_level)settings->log.level;
-	core->log.format = (enum log_format)settings->log.format;
-	if (settings->scrape.workers != old->scrape.workers) {
-		log_warn(&core->log, "scrape.workers takes effect with the next start");
-		settings->scrape.workers = old->scrape.workers;
-	}
-	if (!same_workers(&settings->scrape, &old->scrape) ||
-		settings->exporters.otlphttp.compression != old->exporters.otlphttp.compression)
-		workers_restart(core);
-	settings_free(old);
-	return 0;
+	return result;
 }
 
 int core_reload(struct core *core, struct error *err)
@@ -160,9 +206,9 @@ int core_reload(struct core *core, struct error *err)
 		result = apply(core, settings, err);
 		if (result < 0)
 			settings_free(settings);
-	} else if (problems.len > 0) {
-		log_error(&core->log, "%.*s", SPAN_ARGS(buf_view(&problems)));
 	}
+	if (problems.len > 0) /* mistakes, or warnings */
+		log_warn(&core->log, "%.*s", SPAN_ARGS(buf_view(&problems)));
 	buf_done(&problems);
 	core->last_reload_ok = result == 0;
 	core->last_reload_wall_ns = clock_wall(&core->clock);
@@ -209,6 +255,7 @@ static int start_parts(struct core *core, struct error *err)
 	result = discover_configure(core->discover, &discovery, err);
 	if (result == 0)
 		result = kubelet_start(core, settings, &core->kubelet, err);
+	core->kubelet_settings = settings;
 	if (result == 0)
 		result = telemetry_start(core);
 	if (result == 0 && settings->status.enabled)
@@ -240,6 +287,8 @@ static void core_done(struct core *core)
 	spool_free(core->spool);
 	loop_timer_free(core->stop_timer);
 	loop_free(core->loop);
+	if (core->kubelet_settings != core->settings)
+		settings_free(core->kubelet_settings);
 	settings_free(core->settings);
 	free(core);
 }
@@ -247,7 +296,8 @@ static void core_done(struct core *core)
 static void log_start(const struct core *core)
 {
 	const struct settings *settings = core->settings;
-	const char *endpoint = settings->exporters.otlphttp.endpoint;
+	const struct export_otlphttp_options *otlphttp = &settings->exporters.otlphttp;
+	const char *endpoint = otlphttp->metrics_endpoint ? otlphttp->metrics_endpoint : otlphttp->endpoint;
 	log_info(&core->log,
 		"gleaner " GLEANER_VERSION " started: node %s, kubelet %s, gateway %s, %zu targets, status at %s",
 		settings->kubelet.node_name ? settings->kubelet.node_name : "(unnamed)",
@@ -280,9 +330,9 @@ int core_run(const struct core_options *options)
 		result = start_signals(core);
 	if (result == 0)
 		result = start_parts(core, &err);
+	ssize_t ignored = problems.len ? write(STDERR_FILENO, problems.ptr, problems.len) : 0; /* warnings, too */
+	(void)ignored;
 	if (result < 0) {
-		ssize_t ignored = problems.len ? write(STDERR_FILENO, problems.ptr, problems.len) : 0;
-		(void)ignored;
 		log_error(&core->log, "%s", err.text[0] ? err.text : strerror(-result));
 	} else {
 		log_start(core);

@@ -82,9 +82,12 @@ struct core {
 	struct settings *settings;
 	uint64_t started_wall_ns;
 	bool stopping;
+	uint64_t stop_by_ns; /* monotonic; while stopping */
 
 	struct http *http; /* for the kubelet */
 	struct kube_kubelet *kubelet;
+	struct settings
+		*kubelet_settings; /* what it borrows; the present ones, or those before a reload that left it alone */
 	struct discover *discover;
 	struct map jobs;    /* content -> struct core_job */
 	struct map targets; /* key -> struct core_target */
@@ -101,7 +104,6 @@ struct core {
 	struct core_totals totals;
 	uint64_t reloads, reload_failures, last_reload_wall_ns;
 	bool last_reload_ok;
-	struct error last_reload_error;
 	struct log_limit refused_log, scrape_log, kubelet_log, dial_log;
 };
 

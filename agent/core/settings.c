@@ -347,6 +347,22 @@ int settings_load(const char *path, const char *(*get)(const char *name), struct
 	return result;
 }
 
+bool settings_same(const struct settings *a, const struct settings *b, const char *object)
+{
+	const struct option *option = settings_options;
+	while (strcmp(option->name, object) != 0)
+		option++;
+	struct buf texts[2];
+	buf_init(&texts[0], SETTINGS_MAX_BYTES);
+	buf_init(&texts[1], SETTINGS_MAX_BYTES);
+	config_print((const char *)a + option->offset, option->fields, &texts[0]);
+	config_print((const char *)b + option->offset, option->fields, &texts[1]);
+	bool same = !texts[0].failed && !texts[1].failed && span_eq(buf_view(&texts[0]), buf_view(&texts[1]));
+	buf_done(&texts[0]);
+	buf_done(&texts[1]);
+	return same;
+}
+
 void settings_free(struct settings *settings)
 {
 	if (!settings)

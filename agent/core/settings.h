@@ -47,3 +47,5 @@ extern const struct option_table settings_table;
 int settings_load(const char *path, const char *(*get)(const char *name), struct buf *problems_text,
 	struct settings **ret_settings, struct error *err);
 void settings_free(struct settings *settings);
+/* Whether an object of the file ("kubelet") says the same in both, defaults included. False also when there is no memory to tell. */
+bool settings_same(const struct settings *a, const struct settings *b, const char *object);

@@ -91,6 +91,21 @@ static void file_wins_over_the_environment(void **state)
 	settings_free(settings);
 }
 
+static void an_object_that_is_written_otherwise_may_be_the_same(void **state)
+{
+	(void)state;
+	const struct variable one[] = {
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://gateway:4318"}, {"HOST_IP", "10.0.0.1"}, {0}};
+	const struct variable two[] = {{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://other:4318"}, {"HOST_IP", "10.0.0.1"},
+		{"OTEL_RESOURCE_ATTRIBUTES", "k8s.cluster.name=a"}, {0}};
+	struct settings *a = load(NULL, one), *b = load(NULL, two);
+	assert_true(settings_same(a, b, "kubelet"));
+	assert_true(settings_same(a, b, "status"));
+	assert_false(settings_same(a, b, "resource"));
+	settings_free(a);
+	settings_free(b);
+}
+
 static void broken_resource_attributes_are_ignored_with_a_warning(void **state)
 {
 	(void)state;
@@ -246,6 +261,7 @@ int main(void)
 		cmocka_unit_test_setup(endpoint_variable_alone_is_a_configuration, enter_golden),
 		cmocka_unit_test_setup(file_with_an_endpoint_alone_is_a_configuration, enter_golden),
 		cmocka_unit_test_setup(file_wins_over_the_environment, enter_golden),
+		cmocka_unit_test_setup(an_object_that_is_written_otherwise_may_be_the_same, enter_golden),
 		cmocka_unit_test_setup(broken_resource_attributes_are_ignored_with_a_warning, enter_golden),
 		cmocka_unit_test_setup(file_that_cannot_be_read_is_named, enter_golden),
 		cmocka_unit_test_setup(broken_files_are_explained, enter_golden),

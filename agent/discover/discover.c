@@ -360,7 +360,7 @@ int discover_pods(struct discover *discover, struct kube_pods *pods)
 		discover->set = build.set;
 	}
 	kube_pods_unref(discover->pods);
-	discover->pods = kube_pods_ref(pods);
+	discover->pods = pods ? kube_pods_ref(pods) : NULL;
 	if (discover->plan) {
 		report(discover, old, true);
 		set_free(old);

@@ -199,6 +199,22 @@ static void pods_that_come_and_go_are_reported(void **state)
 	assert_int_equal(target_count(scene), 0);
 }
 
+/* The kubelet was switched off. */
+static void pods_that_are_not_known_any_more_go(void **state)
+{
+	struct scene *scene = *state;
+	struct target_job_options jobs[] = {metrics_job("pods")};
+	struct kube_pod pod = small_pod("a", "10.85.0.2");
+	must_configure(scene, jobs, 1);
+	assert_int_equal(tell_pods(scene, &pod, 1), 0);
+	assert_int_equal(discover_pods(scene->discover, NULL), 0);
+	assert_events(scene, "+ pods http://10.85.0.2:9000/metrics\n- pods http://10.85.0.2:9000/metrics\n");
+	must_configure(scene, jobs, 1);
+	assert_int_equal(target_count(scene), 0);
+	assert_int_equal(tell_pods(scene, &pod, 1), 0);
+	assert_int_equal(target_count(scene), 1);
+}
+
 static void unchanged_target_is_never_mentioned_and_is_the_same_object(void **state)
 {
 	struct scene *scene = *state;
@@ -821,6 +837,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(pods_that_come_and_go_are_reported),
+		TEST(pods_that_are_not_known_any_more_go),
 		TEST(unchanged_target_is_never_mentioned_and_is_the_same_object),
 		TEST(change_of_a_target_keeps_its_key),
 		cmocka_unit_test(without_a_changed_callback_it_is_removed_and_added),

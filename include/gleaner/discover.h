@@ -50,7 +50,7 @@ void discover_free(struct discover *discover);
 /* New configuration (start, reload). All or nothing: on failure the old one stays. err names the position in the file: a job as
  * target_job_new says, a static target that is no address of this host, a job_name that is used twice. 0, -EINVAL, -ENOMEM. */
 int discover_configure(struct discover *discover, const struct discover_settings *settings, struct error *err);
-/* A new list of pods; a reference is taken. 0; -ENOMEM: the old list stays. Cost: what changed; a pod whose hash is the same costs one
+/* A new list of pods; a reference is taken. NULL: none is known any more. 0; -ENOMEM: the old list stays. Cost: what changed; a pod whose hash is the same costs one
  * look-up for each job. */
 int discover_pods(struct discover *discover, struct kube_pods *pods);
 
