@@ -17,12 +17,14 @@ struct test_cache {
 	struct otlp_batch *batch;
 	struct series_target target;
 	struct series_result result; /* of the last scrape */
+	int ingested;                /* what series_ingest returned, -EINVAL: not called */
 	struct error error;
 	enum expo_format format;
 	uint64_t time_ns; /* of the last scrape; each is one second after the one before */
 	struct buf text;  /* of all that the last scrape sealed */
 	struct buf body;
 	uint64_t stale_points; /* of the last failed scrape */
+	uint64_t series_memory_bytes;
 };
 
 static int test_cache_sealed(void *arg, const struct otlp_request *request)
@@ -35,7 +37,8 @@ static const struct label test_cache_labels[] = {{SPAN("instance"), SPAN("i:1")}
 
 static int test_cache_init(struct test_cache *test, uint64_t series_memory_bytes)
 {
-	*test = (struct test_cache){.time_ns = T0 - NS_PER_SEC, .format = EXPO_TEXT};
+	*test = (struct test_cache){
+		.time_ns = T0 - NS_PER_SEC, .format = EXPO_TEXT, .series_memory_bytes = series_memory_bytes};
 	test->target = (struct series_target){
 		.labels = {test_cache_labels, 2},
 		.honor_timestamps = true,
@@ -66,15 +69,17 @@ static int test_cache_scrape(struct test_cache *test, const char *body)
 	static const char padding[EXPO_PADDING];
 	buf_reset(&test->body);
 	buf_reset(&test->text);
+	test->ingested = -EINVAL;
+	test->time_ns += NS_PER_SEC;
 	buf_str(&test->body, body);
 	size_t len = test->body.len;
 	if (buf_append(&test->body, padding, sizeof(padding)) < 0)
 		return test->body.failed;
-	test->time_ns += NS_PER_SEC;
 	test->stale_points = 0;
 	series_cache_configure(test->cache, &test->target);
-	int result = series_ingest(test->cache, test->format, span_of(test->body.ptr, len), test->time_ns, test->batch,
-		&test->result, &test->error);
+	test->ingested = series_ingest(test->cache, test->format, span_of(test->body.ptr, len), test->time_ns,
+		test->batch, &test->result, &test->error);
+	int result = test->ingested;
 	if (result == -EBADMSG)
 		result = series_fail(test->cache, test->time_ns, test->batch, &test->stale_points);
 	return result < 0 ? result : otlp_batch_seal(test->batch);

@@ -1,0 +1,183 @@
+/* What the vectors of golden_test.c do not reach: limits, metric relabelling, target labels, and the hash table. */
+#include "test_cache.h"
+
+#include "lookup.h"
+
+static const struct label with_pod[] = {
+	{SPAN("instance"), SPAN("i:1")}, {SPAN("job"), SPAN("j")}, {SPAN("pod"), SPAN("p")}};
+
+/* The last scrape's text must have these words. */
+static void assert_text_has(const struct test_cache *test, const char *words)
+{
+	if (!memmem(test->text.ptr, test->text.len, words, strlen(words)))
+		fail_msg("no `%s` in:\n%.*s", words, (int)test->text.len, test->text.ptr);
+}
+
+static void target_labels_win_or_fill_gaps(void **state)
+{
+	(void)state;
+	struct test_cache test;
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	test.target.labels = (struct labels){with_pod, 3};
+	assert_int_equal(test_cache_scrape(&test, "a{pod=\"x\",exported_pod=\"y\"} 1\nb{pod=\"\"} 2\n"), 0);
+	assert_text_has(&test, "point {exported_exported_pod=\"x\",exported_pod=\"y\",pod=\"p\"} start=0");
+	assert_text_has(&test, "point {pod=\"p\"} start=0");
+	test_cache_done(&test);
+
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	test.target.labels = (struct labels){with_pod, 3};
+	test.target.honor_labels = true;
+	assert_int_equal(test_cache_scrape(&test, "a{pod=\"x\"} 1\nb{pod=\"\"} 2\nc 3\n"), 0);
+	assert_text_has(&test, "point {pod=\"x\"} start=0 time=1700000000000000000 value=1");
+	assert_text_has(
+		&test, "point {} start=0 time=1700000000000000000 value=2"); /* an empty label keeps ours away */
+	assert_text_has(&test, "point {pod=\"p\"} start=0 time=1700000000000000000 value=3");
+	test_cache_done(&test);
+}
+
+static void resource_attributes_of_the_target_are_there(void **state)
+{
+	(void)state;
+	static const struct label resource[] = {{SPAN("k8s.pod.name"), SPAN("p")}, {SPAN("url.scheme"), SPAN("http")}};
+	struct test_cache test;
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	series_cache_free(test.cache);
+	test.target.resource = (struct labels){resource, 2};
+	assert_int_equal(series_cache_new(test.store, &test.target, &test.cache), 0);
+	size_t bare = series_target_resource(test.cache).len;
+	assert_int_equal(test_cache_scrape(&test, "a 1\n{\"target_info\",\"url.scheme\"=\"xy\",z=\"1\"} 1\n"), 0);
+	assert_text_has(&test, "resource k8s.pod.name=\"p\" service.instance.id=\"i:1\" service.name=\"j\" "
+			       "url.scheme=\"xy\" z=\"1\"\n");
+	assert_true(series_target_resource(test.cache).len > bare); /* the report metrics have it, too */
+	test_cache_done(&test);
+}
+
+/* One scrape that must fail with this message. */
+static void assert_fails(struct series_target limits, enum expo_format format, const char *body,
+	enum series_failure failure, const char *message)
+{
+	struct test_cache test;
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	limits.labels = test.target.labels;
+	if (limits.limits.max_samples == 0)
+		limits.limits = test.target.limits;
+	test.target = limits;
+	test.format = format;
+	assert_int_equal(test_cache_scrape(&test, body), 0);
+	assert_string_equal(test.error.text, message);
+	assert_int_equal(test.result.failure, failure);
+	assert_int_equal(test.text.len, 0);
+	test_cache_done(&test);
+}
+
+static void bad_series_fail_the_scrape(void **state)
+{
+	(void)state;
+	struct series_target none = {.honor_labels = false};
+	assert_fails(none, EXPO_TEXT, "b 1\na{x=\"1\",x=\"2\"} 1\n", SERIES_BAD_SERIES,
+		"label name \"x\" is not unique: invalid sample");
+	assert_fails(none, EXPO_TEXT, "a{__name__=\"b\"} 1\n", SERIES_BAD_SERIES,
+		"label name \"__name__\" is not unique: invalid sample");
+	assert_fails(none, EXPO_TEXT, "a 1\nb\n", SERIES_PARSE, "line 2: expected a value after the series");
+	assert_fails(none, EXPO_OPENMETRICS, "a 1\n", SERIES_PARSE, "line 2: no # EOF at the end");
+}
+
+static void limits_fail_the_scrape(void **state)
+{
+	(void)state;
+	assert_fails((struct series_target){.sample_limit = 1}, EXPO_TEXT, "a 1\nb 1\n", SERIES_SAMPLE_LIMIT,
+		"sample limit exceeded (1)");
+	assert_fails((struct series_target){.limits = {1, 10, 1000}}, EXPO_TEXT, "a 1\nb 1\n", SERIES_SAMPLE_LIMIT,
+		"sample limit exceeded (1)");
+	assert_fails((struct series_target){.limits = {10, 1, 1000}}, EXPO_TEXT, "a{x=\"1\",y=\"2\"} 1\n",
+		SERIES_LABEL_LIMIT, "more than 1 labels on one series");
+	assert_fails((struct series_target){.label_limit = 3}, EXPO_TEXT, "a{x=\"1\"} 1\n", SERIES_LABEL_LIMIT,
+		"label_limit exceeded (metric: a, number of labels: 4, limit: 3)");
+	assert_fails((struct series_target){.label_name_length_limit = 8}, EXPO_TEXT, "a{x23456789=\"1\"} 1\n",
+		SERIES_LABEL_LIMIT,
+		"label_name_length_limit exceeded (metric: a, label name: x23456789, length: 9, limit: 8)");
+	assert_fails((struct series_target){.label_value_length_limit = 3}, EXPO_TEXT, "a{x=\"1234\"} 1\n",
+		SERIES_LABEL_LIMIT,
+		"label_value_length_limit exceeded (metric: a, label name: x, value: \"1234\", length: 4, limit: 3)");
+}
+
+static void metric_relabelling_decides_what_is_kept(void **state)
+{
+	(void)state;
+	struct test_cache test;
+	struct relabel *relabel = NULL;
+	const char *name[] = {"__name__"}, *le[] = {"le"};
+	const struct relabel_rule rules[] = {
+		{.action = RELABEL_DROP, .source_labels = {name, 1}, .regex = "gone.*"},
+		{.action = RELABEL_REPLACE,
+			.source_labels = {name, 1},
+			.regex = "old(.*)",
+			.target_label = "__name__",
+			.replacement = "new$1"},
+		{.action = RELABEL_REPLACE,
+			.source_labels = {le, 1},
+			.regex = "1.0",
+			.target_label = "one",
+			.replacement = "yes"},
+		{.action = RELABEL_LABELDROP, .regex = "secret"},
+	};
+	struct error err;
+	assert_int_equal(relabel_compile(rules, ARRAY_SIZE(rules), &relabel, &err), 0);
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	test.target.metric_relabel = relabel;
+	assert_int_equal(test_cache_scrape(&test, "gone_1 1\nkept{secret=\"x\"} 2\n# TYPE old_h histogram\n"
+						  "old_h_bucket{le=\"1\"} 3\n"),
+		0);
+	assert_text_has(&test, "metric \"kept\" gauge unit=\"\" type=\"unknown\"");
+	assert_text_has(
+		&test, "metric \"new_h_bucket\" gauge unit=\"\" type=\"unknown\""); /* that name has no metadata */
+	assert_text_has(&test, "point {le=\"1.0\",one=\"yes\"} start=0");
+	assert_int_equal(test.result.samples, 3);
+	assert_int_equal(test.result.samples_kept, 2);
+	assert_int_equal(test.result.series_added, 2);
+	test_cache_done(&test);
+	relabel_free(relabel);
+
+	const struct relabel_rule nameless = {.action = RELABEL_LABELDROP, .regex = "__name__"};
+	assert_int_equal(relabel_compile(&nameless, 1, &relabel, &err), 0);
+	assert_fails((struct series_target){.metric_relabel = relabel}, EXPO_TEXT, "a 1\n", SERIES_BAD_SERIES,
+		"missing metric name");
+	relabel_free(relabel);
+}
+
+/* ---- the hash table ------------------------------------------------------------------------------------ */
+
+static void lookup_finds_all_of_one_hash_and_grows(void **state)
+{
+	(void)state;
+	struct lookup lookup = {0};
+	uint32_t number;
+	struct lookup_probe probe = lookup_probe(&lookup, 1);
+	assert_false(lookup_next(&lookup, &probe, &number));
+	assert_int_equal(lookup_reset(&lookup, 10), 0);
+	for (uint32_t i = 0; i < 5000; i++)
+		assert_int_equal(lookup_add(&lookup, (uint64_t)(i / 2) << 32, i), 0);
+	for (uint32_t i = 0; i < 2500; i++) {
+		unsigned found = 0;
+		for (probe = lookup_probe(&lookup, (uint64_t)i << 32); lookup_next(&lookup, &probe, &number);)
+			found += number / 2 == i;
+		assert_int_equal(found, 2);
+	}
+	assert_int_equal(lookup_reset(&lookup, 10), 0);
+	probe = lookup_probe(&lookup, 0);
+	assert_false(lookup_next(&lookup, &probe, &number));
+	lookup_done(&lookup);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(target_labels_win_or_fill_gaps),
+		cmocka_unit_test(resource_attributes_of_the_target_are_there),
+		cmocka_unit_test(bad_series_fail_the_scrape),
+		cmocka_unit_test(limits_fail_the_scrape),
+		cmocka_unit_test(metric_relabelling_decides_what_is_kept),
+		cmocka_unit_test(lookup_finds_all_of_one_hash_and_grows),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
