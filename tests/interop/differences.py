@@ -10,8 +10,10 @@ DECISIONS = {
     "D-1": "gauge histograms are dropped: OTLP has no data type for them",
     "D-3": "an info family keeps its exposed name",
     "D-6": "no start time is made from a negative or NaN _created",
+    "D-8": "server.address and server.port are of the scraped URL, not of the instance label",
     "D-12": "text: blanks around the type word and CR LF are accepted; a time before 1970 drops the sample",
     "D-14": "units as in the specification's table, with min for minute",
+    "D-16": "a body that breaks in its middle makes all of its target's series stale, also those before the break",
     "D-23": "the default scope names gleaner",
     "D-25": "text: blanks before a sample are not part of its name",
     "D-26": "a suffixed sample that is none of its family's type is a metric of its own",
@@ -35,6 +37,10 @@ def explain(difference):
         return "D-23"
     if difference.what == "metadata" and difference.metric.endswith("_info") and '"named"' in difference.receiver:
         return "D-3"
+    if difference.target == "theirs" and difference.what in ("resource server.address", "resource server.port"):
+        return "D-8"  # of the page `honoured`, whose instance is another host's
+    if difference.target == "breaking" and difference.what.startswith("stale point") and difference.gleaner == "present":
+        return "D-16"
     # Pages that exist for one decision: every difference there is its doing.
     if re.fullmatch(r"[dq]-\d+", difference.target) and difference.target.upper() in DECISIONS:
         return difference.target.upper()

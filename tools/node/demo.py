@@ -18,6 +18,7 @@ from node.node import small_node
 from node.process import Failed, wait_until
 
 INTERVAL = 5
+REPORT_METRICS = 5  # up and the like, which gleaner makes by itself
 
 
 class Arrivals:
@@ -96,9 +97,11 @@ def print_summary(metrics, targets, arrivals, pods, memory_kib):
         points = arrivals.points[name]
         print(f"{name:<28}{target['scrapeUrl'].split('//')[1].split('/')[0]:<28}{target['health']:<8}{target['scrapes']:>8}"
               f"{target['lastScrapeSamples']:>14}{len(arrivals.names[name]):>9}{points:>25}")
+        if target["health"] != "up":
+            missing.append(f"{name}: {target['lastError'] or 'never scraped'}")
     for name in pods:
-        if not arrivals.points[name]:
-            missing.append(f"nothing arrived from {name}")
+        if len(arrivals.names[name]) <= REPORT_METRICS:
+            missing.append(f"no metric of {name} itself arrived")
     dropped = metrics.get("gleaner_spool_dropped_points_total", 0)
     committed, delivered, queued = (
         metrics[f"gleaner_spool_{what}"] for what in ("committed_points_total", "delivered_points_total", "queued_points"))
