@@ -206,9 +206,21 @@ static void serve_api_targets(void *arg, const struct status_request *request, s
 
 /* ---- /targets, for people ---------------------------------------------------------------------- */
 
+/* U+0000 to U+001F, U+007F to U+009F; where text is read by a terminal (curl), they are commands. */
+static bool is_control(struct span text)
+{
+	unsigned char c = (unsigned char)text.ptr[0];
+	return c < 0x20 || c == 0x7f || (c == 0xc2 && text.len > 1 && (unsigned char)text.ptr[1] < 0xa0);
+}
+
 static void html(struct buf *out, struct span text)
 {
 	for (size_t i = 0; i < text.len; i++) {
+		if (is_control(span_of(text.ptr + i, text.len - i))) {
+			buf_str(out, "\xef\xbf\xbd");
+			i += (unsigned char)text.ptr[i] == 0xc2;
+			continue;
+		}
 		switch (text.ptr[i]) {
 		case '<':
 			buf_str(out, "&lt;");
