@@ -1,0 +1,310 @@
+/* The scraper process as the core meets it: a child at the other end of a socketpair. The test plays the core. */
+#include "gleaner/scraper.h"
+
+#include "gleaner/codec.h"
+#include "gleaner/target.h"
+#include "gleaner/wire.h"
+#include "server.h"
+#include "test.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGE "# TYPE requests_total counter\nrequests_total 5\n"
+static const struct test_reply good_page = {
+	.bytes = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: 47\r\n\r\n" PAGE,
+	.then = TEST_KEEP,
+};
+
+enum { SEEN_MAX = 64 };
+
+struct scene {
+	struct loop *loop;
+	struct loop_timer *impatience;
+	struct wire *wire;
+	pid_t pid;
+	struct target_job *job;
+	struct target *target;
+	struct test_server *server;
+
+	enum wire_type awaited;
+	size_t counts[WIRE_TYPE_COUNT];
+	enum wire_type order[SEEN_MAX]; /* without heartbeats */
+	size_t seen;
+	bool closed;
+	struct wire_scraped scraped;
+	char error[512];
+	struct wire_record record;
+};
+
+static void received(void *arg, const struct wire_message *message)
+{
+	struct scene *scene = arg;
+	scene->counts[message->type]++;
+	if (message->type != WIRE_HEARTBEAT && scene->seen < SEEN_MAX)
+		scene->order[scene->seen++] = message->type;
+	if (message->type == WIRE_RECORD)
+		memcpy(&scene->record, message->fixed, sizeof(scene->record));
+	if (message->type == WIRE_SCRAPED) {
+		memcpy(&scene->scraped, message->fixed, sizeof(scene->scraped));
+		snprintf(scene->error, sizeof(scene->error), "%.*s", SPAN_ARGS(message->tail));
+	}
+	if (message->type == scene->awaited)
+		loop_stop(scene->loop);
+}
+
+static void closed(void *arg, const struct error *err)
+{
+	struct scene *scene = arg;
+	assert_string_equal(err->text, "");
+	scene->closed = true;
+	loop_stop(scene->loop);
+}
+
+static void impatient(void *arg)
+{
+	(void)arg;
+	fail_msg("nothing came for 10 s");
+}
+
+/* Runs until the next message of this type. */
+static void await(struct scene *scene, enum wire_type type)
+{
+	size_t before = scene->counts[type];
+	scene->awaited = type;
+	loop_timer_set(scene->impatience, 10 * NS_PER_SEC);
+	while (scene->counts[type] == before) {
+		assert_false(scene->closed);
+		assert_int_equal(loop_run(scene->loop), 0);
+	}
+}
+
+static void tell(struct scene *scene, enum wire_type type, const void *fixed, struct span tail)
+{
+	assert_int_equal(wire_send(scene->wire, type, fixed, tail, -1), 0);
+}
+
+static int scene_new(void **state)
+{
+	struct scene *scene = calloc(1, sizeof(*scene));
+	int fds[2];
+	scene->server = test_server_start(&good_page, 1, NULL, NULL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	scene->pid = fork();
+	if (scene->pid == 0) {
+		close(fds[0]);
+		_exit(scraper_run(fds[1]));
+	}
+	close(fds[1]);
+	assert_int_equal(loop_new(&scene->loop), 0);
+	assert_int_equal(loop_timer_new(scene->loop, impatient, scene, &scene->impatience), 0);
+	struct wire_events events = {received, closed, scene};
+	assert_int_equal(wire_new(scene->loop, fds[0], true, events, &scene->wire), 0);
+	*state = scene;
+	return 0;
+}
+
+static int exit_status(struct scene *scene)
+{
+	int status;
+	assert_int_equal(waitpid(scene->pid, &status, 0), scene->pid);
+	scene->pid = 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static int scene_free(void **state)
+{
+	struct scene *scene = *state;
+	wire_free(scene->wire); /* the core goes away: so does the scraper */
+	if (scene->pid)
+		assert_int_equal(exit_status(scene), 0);
+	loop_timer_free(scene->impatience);
+	loop_free(scene->loop);
+	target_unref(scene->target);
+	target_job_unref(scene->job);
+	test_server_stop(scene->server);
+	free(scene);
+	return 0;
+}
+
+static void send_settings(struct scene *scene)
+{
+	struct wire_settings settings = {.max_body_bytes = 1 << 20,
+		.max_samples = 1000,
+		.max_labels = 32,
+		.max_line_bytes = 4096,
+		.max_concurrent = 2,
+		.series_memory_bytes = 1 << 20,
+		.batch_points = 100,
+		.batch_bytes = 1 << 20,
+		.batch_timeout_ns = NS_PER_MS,
+		.codec = CODEC_NONE};
+	tell(scene, WIRE_SETTINGS, &settings, SPAN_NONE);
+}
+
+/* A target that is due every 200 ms. */
+static void send_target(struct scene *scene, uint64_t timeout_ns)
+{
+	struct target_global_options global = {.scrape_interval_ns = 200 * NS_PER_MS, .scrape_timeout_ns = timeout_ns};
+	struct target_job_options options = {.job_name = "web"};
+	struct label address = {SPAN("__address__"), SPAN_NONE};
+	struct error err = {""};
+	struct buf packed;
+	address.value = span_str(test_server_url(scene->server, "") + strlen("http://"));
+	assert_int_equal(target_job_new(&options, &global, &scene->job, &err), 0);
+	if (target_new(scene->job, TARGET_STATIC, SPAN("one"), (struct labels){&address, 1}, &scene->target, NULL,
+		    &err) != 1)
+		fail_msg("%s", err.text);
+	buf_init(&packed, 1 << 20);
+	target_job_pack(scene->job, &packed);
+	tell(scene, WIRE_JOB, &(struct wire_job){scene->job->content}, buf_view(&packed));
+	buf_reset(&packed);
+	target_pack(scene->target, &packed);
+	tell(scene, WIRE_TARGET, &(struct wire_target){.key = scene->target->key, .job_id = scene->job->content},
+		buf_view(&packed));
+	buf_done(&packed);
+}
+
+static void send_socket(struct scene *scene)
+{
+	struct wire_socket socket = {.key = scene->target->key};
+	assert_int_equal(
+		wire_send(scene->wire, WIRE_SOCKET, &socket, SPAN_NONE, test_server_connect(scene->server)), 0);
+}
+
+static void it_is_alive_before_it_knows_anything(void **state)
+{
+	await(*state, WIRE_HEARTBEAT);
+}
+
+/* The order is the promise: a report means that the points were handed over. */
+static void a_scrape_is_reported_after_its_record(void **state)
+{
+	struct scene *scene = *state;
+	send_settings(scene);
+	send_target(scene, 200 * NS_PER_MS);
+	await(scene, WIRE_DIAL);
+	send_socket(scene);
+	await(scene, WIRE_SCRAPED);
+	const enum wire_type expected[] = {WIRE_DIAL, WIRE_INGEST, WIRE_INGEST, WIRE_RECORD, WIRE_SCRAPED};
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
+		assert_int_equal(scene->order[i], expected[i]);
+	assert_string_equal(scene->error, "");
+	assert_int_equal(scene->scraped.up, 1);
+	assert_int_equal(scene->scraped.samples, 1);
+	assert_true(scene->scraped.key == scene->target->key);
+	assert_true(scene->record.points >= 6); /* with up and the report metrics */
+	/* The connection is kept: the next one asks for nothing. */
+	await(scene, WIRE_SCRAPED);
+	assert_int_equal(scene->scraped.up, 1);
+	assert_int_equal(scene->counts[WIRE_DIAL], 1);
+	assert_int_equal(test_server_connections(scene->server), 1);
+}
+
+static void a_dial_that_was_refused_is_a_scrape_that_failed(void **state)
+{
+	struct scene *scene = *state;
+	send_settings(scene);
+	send_target(scene, 200 * NS_PER_MS);
+	await(scene, WIRE_DIAL);
+	struct wire_socket refused = {.key = scene->target->key, .error = EACCES};
+	tell(scene, WIRE_SOCKET, &refused, SPAN("10.0.0.9 is not an address of pod a/b"));
+	await(scene, WIRE_SCRAPED);
+	assert_int_equal(scene->scraped.up, 0);
+	assert_string_equal(scene->scraped.reason, "not_local");
+	assert_string_equal(scene->error, "10.0.0.9 is not an address of pod a/b");
+	assert_true(scene->record.points >= 5);
+	await(scene, WIRE_DIAL); /* and it is tried again */
+}
+
+static void a_socket_that_comes_after_the_timeout_ends_this_scrape_only(void **state)
+{
+	struct scene *scene = *state;
+	send_settings(scene);
+	send_target(scene, NS_PER_MS);
+	await(scene, WIRE_DIAL);
+	struct clock clock = clock_system();
+	for (uint64_t asked_ns = clock_mono(&clock); clock_mono(&clock) - asked_ns < 2 * NS_PER_MS;)
+		; /* the other process's timeout passes; there is no fake clock in it */
+	send_socket(scene);
+	await(scene, WIRE_SCRAPED);
+	assert_int_equal(scene->scraped.up, 0);
+	assert_string_equal(scene->scraped.reason, "timeout");
+	assert_string_equal(scene->error, "timed out while connecting");
+	await(scene, WIRE_DIAL);
+}
+
+static void a_target_that_goes_leaves_stale_points(void **state)
+{
+	struct scene *scene = *state;
+	send_settings(scene);
+	send_target(scene, 200 * NS_PER_MS);
+	await(scene, WIRE_DIAL);
+	send_socket(scene);
+	await(scene, WIRE_SCRAPED);
+	tell(scene, WIRE_TARGET_GONE, &(struct wire_key){scene->target->key}, SPAN_NONE);
+	tell(scene, WIRE_JOB_GONE, &(struct wire_job){scene->job->content}, SPAN_NONE);
+	tell(scene, WIRE_STOP, NULL, SPAN_NONE);
+	await(scene, WIRE_STOPPED);
+	assert_int_equal(scene->order[scene->seen - 1], WIRE_STOPPED);
+	assert_int_equal(scene->order[scene->seen - 2], WIRE_RECORD);
+	assert_true(scene->record.points >= 6);
+}
+
+/* What the kernel says of it. */
+static void assert_status(pid_t pid, const char *line)
+{
+	char path[64], text[8192];
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	FILE *file = fopen(path, "re");
+	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+	fclose(file);
+	if (!strstr(text, line))
+		fail_msg("no `%s` in\n%s", line, text);
+}
+
+static void it_has_no_privileges(void **state)
+{
+	struct scene *scene = *state;
+	await(scene, WIRE_HEARTBEAT);
+	assert_status(scene->pid, "\nNoNewPrivs:\t1\n");
+	assert_status(scene->pid, "\nCapPrm:\t0000000000000000\n");
+	assert_status(scene->pid, "\nCapEff:\t0000000000000000\n");
+	assert_status(scene->pid, "\nCapAmb:\t0000000000000000\n");
+}
+
+static void what_it_cannot_work_with_ends_it(void **state)
+{
+	struct scene *scene = *state;
+	send_settings(scene);
+	tell(scene, WIRE_TARGET, &(struct wire_target){.key = 1, .job_id = 2}, SPAN("damage"));
+	tell(scene, WIRE_TARGET, &(struct wire_target){.key = 2, .job_id = 2}, SPAN("more"));
+	assert_int_equal(exit_status(scene), 3);
+}
+
+static void messages_before_the_settings_end_it(void **state)
+{
+	struct scene *scene = *state;
+	tell(scene, WIRE_STOP, NULL, SPAN_NONE);
+	assert_int_equal(exit_status(scene), 3);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scene_new, scene_free)
+	const struct CMUnitTest tests[] = {
+		TEST(it_is_alive_before_it_knows_anything),
+		TEST(a_scrape_is_reported_after_its_record),
+		TEST(a_dial_that_was_refused_is_a_scrape_that_failed),
+		TEST(a_socket_that_comes_after_the_timeout_ends_this_scrape_only),
+		TEST(a_target_that_goes_leaves_stale_points),
+		TEST(it_has_no_privileges),
+		TEST(what_it_cannot_work_with_ends_it),
+		TEST(messages_before_the_settings_end_it),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
