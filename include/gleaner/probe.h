@@ -121,6 +121,9 @@ struct cgroup_name {
 };
 /* true when a pod is named. Pure; linear. */
 bool cgroup_name_parse(struct span path, struct cgroup_name *ret_name);
+/* The same of the cgroup whose directory below `root` ("/sys/fs/cgroup") has this inode. 1, 0 no such cgroup or no pod's, -errno.
+ * Walks the tree: some ms on a node with thousands of cgroups. */
+int cgroup_name_by_id(const char *root, uint64_t id, struct cgroup_name *ret_name);
 
 struct listener {
 	char pod_uid[40]; /* "" not known: no pod's cgroup, and no pod is known in that namespace */
@@ -141,6 +144,8 @@ struct listeners_events {
 	void (*closed)(void *arg, const struct listener *listener);
 	/* A cgroup of a pod that listeners_pod_add has not named: worth asking the kubelet. At most one a second in all. */
 	void (*nudge)(void *arg, const char *pod_uid);
+	/* Asked once per cgroup whose names do not tell the pod: cgroup_name_by_id, usually. NULL: such ports are nobody's. */
+	bool (*cgroup)(void *arg, uint64_t cgroup_id, struct cgroup_name *ret_name);
 	void *arg;
 };
 
