@@ -212,6 +212,11 @@ static int multi_prepare(struct http *http)
 	return 0;
 }
 
+const char *http_system_ca_file(void)
+{
+	return curl_version_info(CURLVERSION_NOW)->cainfo;
+}
+
 int http_new(struct loop *loop, struct http_options options, struct http **ret_http)
 {
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)

@@ -644,6 +644,23 @@ static void certificate_of_a_given_ca_is_trusted(void **state)
 	finish(&f);
 }
 
+/* As a process that opens no files. */
+static void a_text_may_stand_for_the_systems_certificates(void **state)
+{
+	const struct certificates *made = *state;
+	struct fixture f;
+	start(&f, true, hello_replies, 1, &made->ip, NULL);
+	http_free(f.http);
+	struct http_options options = {.max_connections = 8, .dials = true, .system_ca = made->ca.cert};
+	assert_int_equal(http_new(f.loop, options, &f.http), 0);
+	https(&f, NULL);
+	assert_int_equal(f.response.failure, HTTP_OK);
+	https(&f, &(struct http_tls){.ca = made->stranger.cert});
+	check_failure(&f, HTTP_TLS_VERIFY, "TLS: SSL certificate problem: ");
+	finish(&f);
+	assert_non_null(http_system_ca_file());
+}
+
 static void unknown_certificate_is_not_trusted_unless_told_so(void **state)
 {
 	const struct certificates *made = *state;
@@ -812,6 +829,7 @@ int main(void)
 		cmocka_unit_test(bad_url_or_header_is_refused_at_once),
 		cmocka_unit_test(cancelled_call_says_nothing_and_another_goes_on),
 		cmocka_unit_test(certificate_of_a_given_ca_is_trusted),
+		cmocka_unit_test(a_text_may_stand_for_the_systems_certificates),
 		cmocka_unit_test(unknown_certificate_is_not_trusted_unless_told_so),
 		cmocka_unit_test(leaf_is_a_trust_anchor_only_when_partial_chains_are_allowed),
 		cmocka_unit_test(certificate_of_another_name_is_refused_by_name),

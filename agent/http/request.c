@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <strings.h>
 #include <unistd.h>
 
 enum {
@@ -267,15 +268,18 @@ static CURLcode set_blob(CURL *easy, CURLoption option, const char *text)
 	return curl_easy_setopt(easy, option, text ? &blob : NULL);
 }
 
-static CURLcode apply_tls(CURL *easy, const struct http_tls *given)
+static CURLcode apply_tls(const struct http_call *call)
 {
 	static const struct http_tls defaults = {.ca = NULL};
-	const struct http_tls *tls = given ? given : &defaults;
+	const struct http_tls *tls = call->request.tls ? call->request.tls : &defaults;
+	bool is_https = strncasecmp(call->request.url, "https:", 6) == 0; /* a copy of 200 KB is for those only */
+	const char *ca = tls->ca ? tls->ca : is_https ? call->http->options.system_ca : NULL;
+	CURL *easy = call->easy;
 	CURLcode code = 0;
 	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls->insecure_skip_verify ? 0L : 1L);
 	code |= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls->insecure_skip_verify ? 0L : 2L);
 	code |= curl_easy_setopt(easy, CURLOPT_SSL_OPTIONS, tls->partial_chain ? 0L : (long)CURLSSLOPT_NO_PARTIALCHAIN);
-	code |= set_blob(easy, CURLOPT_CAINFO_BLOB, tls->ca);
+	code |= set_blob(easy, CURLOPT_CAINFO_BLOB, ca);
 	code |= set_blob(easy, CURLOPT_SSLCERT_BLOB, tls->cert);
 	code |= set_blob(easy, CURLOPT_SSLKEY_BLOB, tls->key);
 	return code;
@@ -304,7 +308,7 @@ static CURLcode apply_options(struct http_call *call)
 	} else {
 		code |= curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 	}
-	return code | apply_tls(easy, request->tls);
+	return code | apply_tls(call);
 }
 
 int http_call_apply(struct http_call *call, const struct http_request *request, struct error *err)

@@ -1,6 +1,7 @@
 /* The scraper process: start, messages, heartbeat, stop.
  *
- * 1. Close what was inherited, initialise the libraries (they may read files), then give everything up (sandbox.c).
+ * 1. Close what was inherited, initialise the libraries (they may read files), read the system's certificates, then give
+ *    everything up (sandbox.c).
  * 2. The core's first message brings the settings; then jobs and targets come and go.
  * 3. The timer of the schedule starts what is due (flight.c); records and reports leave through the outbox.
  * 4. WIRE_STOP: seal, send, answer, exit. Should the core go away, exit at once: its successor starts its own scraper.
@@ -17,7 +18,7 @@
 
 #include "scraper.h"
 
-enum { EXIT_UNUSABLE = 3 };
+enum { EXIT_UNUSABLE = 3, SYSTEM_CA_BYTES = 4 << 20 };
 
 static const struct log *scraper_log(void)
 {
@@ -140,6 +141,17 @@ static void on_closed(void *arg, const struct error *err)
 	loop_stop(scraper->loop);
 }
 
+/* For https targets whose job names no ca_file. A host without the file has no such targets that are trusted. 0 or -ENOMEM. */
+static int read_system_ca(struct scraper *scraper)
+{
+	const char *path = http_system_ca_file();
+	buf_init(&scraper->system_ca, SYSTEM_CA_BYTES);
+	int result = path ? file_read(path, &scraper->system_ca, NULL) : 0;
+	if (result < 0 && result != -ENOMEM)
+		buf_reset(&scraper->system_ca);
+	return result == -ENOMEM ? result : buf_char(&scraper->system_ca, '\0');
+}
+
 static int scraper_init(struct scraper *scraper, int fd)
 {
 	scraper->clock = clock_system();
@@ -149,6 +161,9 @@ static int scraper_init(struct scraper *scraper, int fd)
 	int result = loop_new(&scraper->loop);
 	/* A connection is kept for each target; the core's dial is the only way to a new one. */
 	struct http_options options = {.max_connections = 65536, .dials = false};
+	if (result == 0)
+		result = read_system_ca(scraper);
+	options.system_ca = scraper->system_ca.ptr;
 	if (result == 0)
 		result = http_new(scraper->loop, options, &scraper->http);
 	if (result == 0)
@@ -171,6 +186,7 @@ static void scraper_done(struct scraper *scraper)
 	loop_timer_free(scraper->due_timer);
 	loop_timer_free(scraper->heartbeat_timer);
 	http_free(scraper->http);
+	buf_done(&scraper->system_ca);
 	wire_free(scraper->wire);
 	loop_free(scraper->loop);
 }

@@ -45,6 +45,7 @@ struct scraper {
 	struct loop *loop;
 	struct wire *wire;
 	struct http *http;
+	struct buf system_ca; /* PEM, NUL-terminated; http borrows it */
 	struct clock clock;
 	struct wire_settings settings;
 	struct scrape_options options; /* the settings, as scrape_target_init wants them */

@@ -19,14 +19,19 @@ struct http_options {
 	bool dials;               /* false (scraper): never opens a socket itself; see http_request.connected_fd */
 	uint64_t max_lifetime_ns; /* a kept connection is not reused when older; 0: no limit */
 	uint64_t max_idle_ns;     /* nor when it was idle for longer; 0: 5 minutes */
+	/* PEM text that stands for the system's certificates, so that no file is opened; borrowed. NULL: the file is read for every
+	 * connection whose request names no `ca`. */
+	const char *system_ca;
 };
+/* The file with the system's certificates; NULL when libcurl was built without one. */
+const char *http_system_ca_file(void);
 int http_new(struct loop *loop, struct http_options options, struct http **ret_http);
 /* Cancels every call without its callback. Not from within a callback. */
 void http_free(struct http *http);
 
 /* What to trust and how to name ourselves. All texts are PEM or NULL; no file is read here. */
 struct http_tls {
-	const char *ca;          /* NULL: the system's certificates (core only) */
+	const char *ca;          /* NULL: the system's certificates */
 	const char *cert, *key;  /* client certificate */
 	const char *server_name; /* SNI and verified name, instead of the URL's host */
 	bool insecure_skip_verify;
