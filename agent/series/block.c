@@ -4,9 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* More than this is not kept between scrapes: a draft of some 40000 series. */
-enum { TABLES_KEPT_BYTES = 16 * 1024 * 1024 };
-
 static size_t padded(size_t bytes)
 {
 	return (bytes + 7) & ~(size_t)7;
@@ -17,7 +14,7 @@ _Static_assert(HEADER_SIZE % 8 == 0, "parts start aligned");
 
 static struct view view_over(char *const part[PART_COUNT], const size_t bytes[PART_COUNT])
 {
-	return (struct view){
+	struct view view = {
 		.members = (void *)part[PART_MEMBERS],
 		.lines = (void *)part[PART_LINES],
 		.points = (void *)part[PART_POINTS],
@@ -36,6 +33,8 @@ static struct view view_over(char *const part[PART_COUNT], const size_t bytes[PA
 		.resource_count = (uint32_t)(bytes[PART_RESOURCES] / sizeof(struct resource)),
 		.family_count = (uint32_t)(bytes[PART_FAMILIES] / sizeof(struct family)),
 	};
+	memcpy(view.bytes, bytes, sizeof(view.bytes));
+	return view;
 }
 
 /* ---- drafts -------------------------------------------------------------------- */
@@ -54,14 +53,8 @@ void tables_done(struct tables *tables)
 
 void tables_reset(struct tables *tables)
 {
-	size_t cap = 0;
 	for (int i = 0; i < PART_COUNT; i++)
-		cap += tables->part[i].cap;
-	for (int i = 0; i < PART_COUNT; i++) {
-		if (cap > TABLES_KEPT_BYTES)
-			buf_done(&tables->part[i]);
 		buf_reset(&tables->part[i]);
-	}
 }
 
 struct view tables_view(const struct tables *tables)
@@ -73,6 +66,15 @@ struct view tables_view(const struct tables *tables)
 		bytes[i] = tables->part[i].len;
 	}
 	return view_over(part, bytes);
+}
+
+int tables_reserve(struct tables *tables, const struct view *view)
+{
+	for (int i = 0; i < PART_COUNT; i++) {
+		if (!buf_reserve(&tables->part[i], view->bytes[i]))
+			return tables->part[i].failed;
+	}
+	return 0;
 }
 
 int tables_failed(const struct tables *tables)

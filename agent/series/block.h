@@ -124,6 +124,7 @@ struct view {
 	struct family *families;
 	char *keys, *records, *text;
 	uint32_t member_count, line_count, point_count, metric_count, scope_count, resource_count, family_count;
+	size_t bytes[PART_COUNT];
 };
 
 /* Growing tables: a draft under construction. */
@@ -132,9 +133,11 @@ struct tables {
 };
 void tables_init(struct tables *tables);
 void tables_done(struct tables *tables);
-/* Empties; gives memory back when there is more than a busy target needs. */
+/* Empties; the memory is kept. */
 void tables_reset(struct tables *tables);
 struct view tables_view(const struct tables *tables);
+/* Makes room for as much as the view holds, so that growing by doubling does not waste memory. 0, -ENOMEM. */
+int tables_reserve(struct tables *tables, const struct view *view);
 /* 0, -ENOMEM, -EMSGSIZE */
 int tables_copy_block(struct tables *tables, const char *block);
 int tables_failed(const struct tables *tables);

@@ -38,6 +38,7 @@ struct series_store {
 	struct buf thawed;           /* a frozen block's content */
 	struct tables draft, packed; /* the tables while they change, and as they will be */
 	struct lookup lookups[LOOKUP_COUNT];
+	unsigned quiet;         /* ingests since one drafted */
 	struct buf seen;        /* a byte a line */
 	struct buf values;      /* a double a member; ABSENT until its sample comes */
 	struct buf point_times; /* uint64_t ns a point, 0: not yet; only with explicit timestamps */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 /* A slot: tag in the high half, number + 1 in the low one; 0 is free. */
-enum { LOOKUP_SMALLEST = 64, LOOKUP_KEPT = 128 * 1024 };
+enum { LOOKUP_SMALLEST = 64 };
 
 void lookup_done(struct lookup *lookup)
 {
@@ -53,7 +53,7 @@ int lookup_reset(struct lookup *lookup, size_t count)
 		cap *= 2;
 	lookup->count = 0;
 	lookup->filled = false;
-	if (lookup->cap < cap || (lookup->cap > LOOKUP_KEPT && lookup->cap / 8 > cap)) {
+	if (lookup->cap < cap) {
 		lookup_done(lookup);
 		return grow(lookup, cap);
 	}

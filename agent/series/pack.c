@@ -365,7 +365,7 @@ int pack_tables(struct ingest *in)
 {
 	struct pack pack = {.in = in, .view = &in->view, .out = &in->store->packed, .arena = &in->store->pack_arena};
 	tables_reset(pack.out);
-	if (!pack_init(&pack))
+	if (tables_reserve(pack.out, pack.view) < 0 || !pack_init(&pack))
 		return -ENOMEM;
 	forget_starts(&pack);
 	keep(&pack.resources, 0, 0);

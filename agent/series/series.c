@@ -51,6 +51,16 @@ int series_store_new(uint64_t series_memory_bytes, struct series_store **ret_sto
 	return 0;
 }
 
+/* What only scrapes with new series need. */
+static void free_draft(struct series_store *store)
+{
+	tables_done(&store->draft);
+	tables_done(&store->packed);
+	for (int i = 0; i < LOOKUP_COUNT; i++)
+		lookup_done(&store->lookups[i]);
+	arena_done(&store->pack_arena);
+}
+
 void series_store_free(struct series_store *store)
 {
 	struct buf *buffers[14];
@@ -59,13 +69,9 @@ void series_store_free(struct series_store *store)
 	scratch_buffers(store, buffers);
 	for (size_t i = 0; i < ARRAY_SIZE(buffers); i++)
 		buf_done(buffers[i]);
-	tables_done(&store->draft);
-	tables_done(&store->packed);
-	for (int i = 0; i < LOOKUP_COUNT; i++)
-		lookup_done(&store->lookups[i]);
+	free_draft(store);
 	arena_done(&store->exemplar_arena);
 	arena_done(&store->labels_arena);
-	arena_done(&store->pack_arena);
 	codec_free(store->zstd);
 	free(store);
 }
@@ -489,6 +495,16 @@ static int prepare(struct ingest *in)
 	return result == 0 && !in->block ? prepare_draft(in) : result;
 }
 
+/* A draft is as large as the largest cache, and a page fault for each 4 KiB of it costs more than the copy itself: so its memory
+ * stays while series come and go, and is given back when they have not for a while. */
+static void quieten(struct series_store *store, bool drafted)
+{
+	enum { QUIET_INGESTS = 32 };
+	store->quiet = drafted ? 0 : store->quiet + 1;
+	if (store->quiet == QUIET_INGESTS)
+		free_draft(store);
+}
+
 int series_ingest(struct series_cache *cache, enum expo_format format, struct span body, uint64_t time_ns,
 	struct otlp_batch *batch, struct series_result *ret_result, struct error *err)
 {
@@ -516,8 +532,7 @@ int series_ingest(struct series_cache *cache, enum expo_format format, struct sp
 		result = fail_scrape(&in, SERIES_BAD_SERIES, "the series are too large");
 	if (result == 0)
 		result = finish(&in, batch);
-	tables_reset(&cache->store->draft);
-	tables_reset(&cache->store->packed);
+	quieten(cache->store, in.drafted || in.changed);
 	return result;
 }
 

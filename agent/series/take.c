@@ -15,7 +15,8 @@ uint64_t start_ns(double seconds)
 	if (!(seconds > 0) || seconds >= 9223372036.0)
 		return 0;
 	double whole = floor(seconds);
-	return (uint64_t)whole * NS_PER_SEC + (uint64_t)((seconds - whole) * 1e9); /* cut, not rounded, as the receiver */
+	return (uint64_t)whole * NS_PER_SEC +
+	       (uint64_t)((seconds - whole) * 1e9); /* cut, not rounded, as the receiver */
 }
 
 static bool is_plain(const struct expo_entry *entry)
