@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "scraper.h"
@@ -161,6 +162,7 @@ static int scraper_init(struct scraper *scraper, int fd)
 	int result = loop_new(&scraper->loop);
 	/* A connection is kept for each target; the core's dial is the only way to a new one. */
 	struct http_options options = {.max_connections = 65536, .dials = false};
+	tzset(); /* else the first strftime or certificate opens /etc/localtime */
 	if (result == 0)
 		result = read_system_ca(scraper);
 	options.system_ca = scraper->system_ca.ptr;
