@@ -18,7 +18,7 @@
 
 #include <yajl/yajl_parse.h>
 
-enum { DEPTH_MAX = 64 };
+enum { DEPTH_MAX = 64, DIRECT_BYTES = 4096, WAIT_BYTES = 65536 };
 
 enum place {
 	NOWHERE,
@@ -134,8 +134,9 @@ static const struct step {
 
 struct kube_pods_parser {
 	yajl_handle yajl;
-	size_t bytes, max_bytes;
-	int failed; /* sticky */
+	size_t bytes, max_bytes; /* read by yajl; allowed */
+	struct buf waiting;      /* the next bytes for yajl, see kube_pods_parser_feed */
+	int failed;              /* sticky */
 	struct error error;
 
 	unsigned char stack[DEPTH_MAX]; /* places of the open objects and arrays */
@@ -547,6 +548,7 @@ int kube_pods_parser_new(size_t max_bytes, struct kube_pods_parser **ret_parser)
 	if (!parser)
 		return -ENOMEM;
 	parser->max_bytes = max_bytes;
+	buf_init(&parser->waiting, 2 * WAIT_BYTES);
 	kube_build_init(&parser->build);
 	/* The smallest pod takes some ten times its text; 16 bytes more a string. */
 	parser->pods = kube_pods_new(max_bytes < SIZE_MAX / 64 ? 16 * max_bytes + 65536 : SIZE_MAX / 4);
@@ -573,6 +575,7 @@ void kube_pods_parser_free(struct kube_pods_parser *parser)
 	kube_pods_unref(parser->pods);
 	kube_build_done(&parser->build);
 	kube_list_done(&parser->items);
+	buf_done(&parser->waiting);
 	free(parser);
 }
 
@@ -593,17 +596,42 @@ static int failure(const struct kube_pods_parser *parser, struct error *err)
 	return parser->failed ? error_set(err, -parser->failed, "%s", parser->error.text) : 0;
 }
 
+static void read_piece(struct kube_pods_parser *parser, struct span piece)
+{
+	yajl_status status = yajl_parse(parser->yajl, (const unsigned char *)piece.ptr, piece.len);
+	parser->bytes += status == yajl_status_ok ? piece.len : yajl_get_bytes_consumed(parser->yajl);
+	judge(parser, status);
+}
+
+static void read_waiting(struct kube_pods_parser *parser)
+{
+	if (!parser->failed && parser->waiting.len > 0)
+		read_piece(parser, buf_view(&parser->waiting));
+	buf_reset(&parser->waiting);
+}
+
+/* yajl reads a token that was cut from its start again with every piece: a long annotation in tiny chunks would keep the loop busy for
+ * minutes. So behind the first few bytes, pieces wait until there is a large one. */
 int kube_pods_parser_feed(struct kube_pods_parser *parser, struct span piece, struct error *err)
 {
 	if (parser->failed)
 		return failure(parser, err);
-	if (piece.len > parser->max_bytes - parser->bytes) {
+	if (piece.len > parser->max_bytes - parser->bytes - parser->waiting.len) {
 		stop(parser, EMSGSIZE, "the list of pods is larger than allowed");
 		return failure(parser, err);
 	}
-	yajl_status status = yajl_parse(parser->yajl, (const unsigned char *)piece.ptr, piece.len);
-	parser->bytes += status == yajl_status_ok ? piece.len : yajl_get_bytes_consumed(parser->yajl);
-	judge(parser, status);
+	if (parser->bytes + parser->waiting.len + piece.len <= DIRECT_BYTES) {
+		read_piece(parser, piece);
+		return failure(parser, err);
+	}
+	while (piece.len > 0 && !parser->failed) {
+		size_t part = piece.len < WAIT_BYTES ? piece.len : WAIT_BYTES;
+		if (buf_append(&parser->waiting, piece.ptr, part) < 0)
+			stop_no_memory(parser, NULL);
+		else if (parser->waiting.len >= WAIT_BYTES)
+			read_waiting(parser);
+		piece = span_of(piece.ptr + part, piece.len - part);
+	}
 	return failure(parser, err);
 }
 
@@ -633,6 +661,7 @@ static int finish(struct kube_pods_parser *parser)
 
 int kube_pods_parser_end(struct kube_pods_parser *parser, struct kube_pods **ret_pods, struct error *err)
 {
+	read_waiting(parser);
 	if (!parser->failed)
 		judge(parser, yajl_complete_parse(parser->yajl));
 	if (!parser->failed && (!parser->is_pod_list || !parser->has_items))

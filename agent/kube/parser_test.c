@@ -74,6 +74,25 @@ static void captured_lists_are_read_in_pieces_of_any_size(void **state)
 	}
 }
 
+/* Takes minutes when every piece makes the whole annotation be read again. */
+static void annotation_of_2_mb_in_pieces_of_one_byte_is_read_once(void **state)
+{
+	(void)state;
+	struct kube_pods *pods;
+	struct buf text;
+	buf_init(&text, 4 << 20);
+	buf_str(&text, "{\"kind\":\"PodList\",\"items\":[{\"metadata\":{\"uid\":\"1\",\"annotations\":{\"a\":\"");
+	char *filler = buf_reserve(&text, 2000000);
+	assert_non_null(filler);
+	memset(filler, 'x', 2000000);
+	text.len += 2000000;
+	buf_str(&text, "\"},\"namespace\":\"n\",\"name\":\"p\"}}]}");
+	assert_int_equal(parse_pods(buf_view(&text), 1, 4 << 20, &pods, NULL), 0);
+	assert_int_equal(pods->count, 1);
+	kube_pods_unref(pods);
+	buf_done(&text);
+}
+
 static void list_without_pods_may_be_null_or_empty(void **state)
 {
 	(void)state;
@@ -341,6 +360,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(captured_lists_are_read_in_pieces_of_any_size),
+		cmocka_unit_test(annotation_of_2_mb_in_pieces_of_one_byte_is_read_once),
 		cmocka_unit_test(list_without_pods_may_be_null_or_empty),
 		cmocka_unit_test(pod_with_every_field_is_kept),
 		cmocka_unit_test(absent_fields_are_empty_and_ready_is_unknown),
