@@ -29,6 +29,7 @@ struct worker {
 	uint64_t started_ns, heard_ns; /* monotonic */
 	uint64_t ingesting;            /* key of the target whose body is being parsed; 0: none */
 	uint64_t deaths;               /* in a row, each soon after its start */
+	bool proven;                   /* has parsed a body: what kills it now is no fault of its start */
 	bool stopped;                  /* answered WIRE_STOPPED */
 	struct wire_heartbeat heartbeat;
 	struct dial *dials;

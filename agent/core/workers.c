@@ -21,7 +21,7 @@
 
 enum { SCRAPER_FD = 3 };
 
-/* A child that lived less than this died of its start. */
+/* A child that lived less than this, and parsed no body, died of its start. */
 #define YOUNG_NS          (2 * NS_PER_SEC)
 #define BLAME_INTERVAL_NS (3600 * NS_PER_SEC)
 
@@ -120,6 +120,7 @@ static void worker_message(void *arg, const struct wire_message *message)
 		break;
 	case WIRE_INGEST:
 		worker->ingesting = key->key;
+		worker->proven = true;
 		break;
 	case WIRE_RECORD:
 		take_record(worker, message);
@@ -216,7 +217,7 @@ static void worker_lost(struct worker *worker, const struct error *err)
 			core->workers_stopped(core);
 		return;
 	}
-	bool young = !worker->stopped && now - worker->started_ns < YOUNG_NS && worker->heartbeat.targets == 0;
+	bool young = !worker->stopped && !worker->proven && now - worker->started_ns < YOUNG_NS;
 	worker->deaths = young ? worker->deaths + 1 : 0;
 	if (worker->deaths < 3) {
 		worker_start(worker);
@@ -230,7 +231,7 @@ static void worker_start(struct worker *worker)
 {
 	struct core *core = worker->core;
 	int fd;
-	worker->stopped = false;
+	worker->stopped = worker->proven = false;
 	worker->heartbeat = (struct wire_heartbeat){0};
 	worker->started_ns = worker->heard_ns = clock_mono(&core->clock);
 	int result = child_start(&worker->pid, &fd);
