@@ -3,10 +3,11 @@ import json
 import re
 import shutil
 import signal
+import urllib.error
 import urllib.request
 
 from .gateway import OTLP_PORT
-from .process import wait_until
+from .process import Failed, wait_until
 
 STATUS = "http://127.0.0.1:9465"
 UNPRIVILEGED = ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups", "--no-new-privs", "--inh-caps=-all",
@@ -42,19 +43,22 @@ class Agent:
     def start(self):
         # In a user namespace there may be no other user than root.
         drop = UNPRIVILEGED if can_change_user() else []
-        self.process = self.node.spawn("gleaner", [*drop, self.binary, "run", "--config", self.config],
+        self.process = self.node.spawn(f"gleaner-{len(self.node.processes)}", [*drop, self.binary, "run", "--config", self.config],
                                        {"NODE_NAME": self.node.name, "HOST_IP": self.node.ip})
         wait_until("gleaner to be ready", self.ready, 20, self.process)
 
     def ready(self):
         try:
             return self.get("/readyz").startswith("gleaner is ready")
-        except OSError:
+        except (OSError, Failed):
             return False
 
     def get(self, path):
-        with urllib.request.urlopen(STATUS + path, timeout=5) as answer:
-            return answer.read().decode()
+        try:
+            with urllib.request.urlopen(STATUS + path, timeout=5) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            raise Failed(f"GET {path}: {error.code} {error.read().decode()}") from error
 
     def reload(self):
         self.process.signal(signal.SIGHUP)
