@@ -70,9 +70,10 @@ struct member {
 };
 
 enum {
-	POINT_PRODUCED = 1, /* has a value to export, if `scrape` is the present one */
-	POINT_TRACKED = 2,  /* is to be marked stale when it goes */
-	POINT_EXPORTED = 4, /* was exported and tracked: its end must be told */
+	POINT_PRODUCED = 1,  /* has a value to export, if `scrape` is the present one */
+	POINT_TRACKED = 2,   /* is to be marked stale when it goes */
+	POINT_EXPORTED = 4,  /* was exported and tracked: its end must be told */
+	POINT_MISSHAPEN = 8, /* its record has places for members that are gone */
 	POINT_LIVE = POINT_PRODUCED | POINT_TRACKED | POINT_EXPORTED,
 };
 

@@ -27,7 +27,8 @@ static uint32_t blank_histogram(const struct view *view, uint32_t first, struct 
 		if (member->kind == MEMBER_BOUND && member->encoded)
 			buf_append(zeros, &zero, sizeof(zero));
 	}
-	if (view->metrics[view->points[point].metric].data == OTLP_HISTOGRAM && !zeros->failed)
+	if (view->metrics[view->points[point].metric].data == OTLP_HISTOGRAM && !zeros->failed &&
+		!(view->points[point].flags & POINT_MISSHAPEN))
 		otlp_histogram_patch(view_record_end(view, &view->points[point]), 0, 0, 0, 0, has_sum,
 			(const uint64_t *)(const void *)zeros->ptr, zeros->len / sizeof(zero));
 	return i;

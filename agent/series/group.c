@@ -93,6 +93,7 @@ static struct group read_group(const struct ingest *in, uint32_t first)
 	const double *values = in_values(in);
 	struct group group = {.first = first, .end = first, .point = members[first].point};
 	group.data = in->view.metrics[in->view.points[group.point].metric].data;
+	group.reshaped = in->view.points[group.point].flags & POINT_MISSHAPEN;
 	for (; group.end < in->view.member_count && members[group.end].point == group.point; group.end++) {
 		const struct member *member = &members[group.end];
 		double value = values[group.end];

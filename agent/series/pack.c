@@ -200,15 +200,18 @@ static void copy_families(struct pack *pack)
 	}
 }
 
-static void copy_members(struct pack *pack, uint32_t point)
+/* A record that was encoded in this scrape has no places for members that are gone. Others may, and are told so. */
+static void copy_members(struct pack *pack, uint32_t point, uint8_t *flags)
 {
 	uint32_t first = pack->first_member[point];
 	for (uint32_t i = first - 1; first && i < pack->view->member_count; i++) {
 		struct member member = pack->view->members[i];
 		if (member.point != point)
 			break;
-		if (!pack->members[i])
+		if (!pack->members[i]) {
+			*flags |= member.encoded ? POINT_MISSHAPEN : 0;
 			continue;
+		}
 		member.point = pack->points.number[point] - 1;
 		pack->members[i] = add(pack, PART_MEMBERS, &member, sizeof(member));
 	}
@@ -223,8 +226,9 @@ static void copy_points(struct pack *pack, uint32_t metric)
 		point.record = (uint32_t)records->len;
 		point.metric = pack->metrics.number[metric] - 1;
 		buf_span(records, record);
-		pack->points.number[next - 1] = add(pack, PART_POINTS, &point, sizeof(point));
-		copy_members(pack, next - 1);
+		pack->points.number[next - 1] = next_number(pack, PART_POINTS, sizeof(point)) + 1;
+		copy_members(pack, next - 1, &point.flags);
+		add(pack, PART_POINTS, &point, sizeof(point));
 	}
 }
 
