@@ -1,0 +1,60 @@
+/* What the kernel tests share: a real loader as a child process, network namespaces of our own, counts of BPF objects.
+ *
+ * The node is not ours alone: every test looks at events of its own namespaces only.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "test.h"
+
+#include "gleaner/probe.h"
+
+enum { KERNEL_SKIPPED = 77 };
+
+/* 0, or KERNEL_SKIPPED after saying loudly why. */
+int kernel_ready(void);
+
+struct loader {
+	pid_t pid;
+	struct probe *probe;
+};
+
+/* Starts `probe_tool --fd N [extra...]` and takes its hello. extra: NULL-terminated, or NULL. */
+void loader_start(struct loader *loader, const char *const *extra);
+/* Hangs up and waits for its end; fails the test when it did not end well. */
+void loader_stop(struct loader *loader);
+
+struct netns {
+	int fd;
+	uint32_t inode;
+};
+/* A network namespace with its loopback up. */
+void netns_new(struct netns *ret_netns);
+void netns_free(struct netns *netns);
+/* A stream socket in it; protocol 0 or IPPROTO_MPTCP. -1 with errno. */
+int netns_socket(const struct netns *netns, int family, int protocol);
+/* Binds to the wildcard address and port (0: does not bind) and listens. */
+void listen_on(int fd, int family, uint16_t port);
+uint64_t cookie_of(int fd);
+uint16_t port_of(int fd);
+
+/* The next event of the namespace; fails the test when there is none within two seconds. */
+struct listen_event next_event(struct loader *loader, const struct netns *netns);
+/* Asserts that the namespace has none, which takes 50 ms. */
+void no_event(struct loader *loader, const struct netns *netns);
+/* All records of a snapshot that are of the namespace, at most max; their number. */
+size_t snapshot_of(struct loader *loader, const struct netns *netns, struct listen_event *ret_events, size_t max);
+
+struct bpf_counts {
+	unsigned programs, maps, links;
+};
+struct bpf_counts bpf_count(void);
+/* When the count has not moved for 300 ms: the kernel frees late what an earlier loader had. */
+struct bpf_counts bpf_count_settled(void);
+/* Waits up to two seconds for the counts to return: the kernel frees late. */
+void assert_bpf_counts(struct bpf_counts expected);
+
+uint64_t now_ns(void);
+/* CPU time of a whole process, by its clock. */
+uint64_t process_cpu_ns(pid_t pid);

@@ -1,0 +1,333 @@
+/* The loader as a process: what it says with fewer rights, what it keeps, and that nothing stays when it is killed. */
+#include "kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { NOBODY = 65534, PROGRAMS = 12 };
+
+/* Becomes nobody with exactly these capabilities (of the upper half: BPF, PERFMON), in a child that is about to exec. */
+static bool become_nobody(uint32_t high)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2] = {{0}, {high, high, high}};
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+		return false;
+	if (syscall(SYS_capset, &header, sets) < 0)
+		return false;
+	for (int capability = 32; capability < 64; capability++)
+		if ((high >> (capability - 32)) & 1 &&
+			prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0)
+			return false;
+	return true;
+}
+
+#define BIT(capability) (1u << ((capability)-32))
+
+/* Runs `probe_tool --check [extra]`: its exit status and output. nobody: with the capabilities `high`, else as root. */
+static int check(bool nobody, uint32_t high, const char *extra, char *ret_text, size_t size)
+{
+	int out[2], status;
+	assert_int_equal(pipe(out), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		dup2(out[1], 1);
+		if (nobody && !become_nobody(high))
+			_exit(126);
+		execl(PROBE_TOOL, "probe", "--check", extra ? "--off" : NULL, extra, (char *)NULL);
+		_exit(127);
+	}
+	close(out[1]);
+	size_t len = 0;
+	for (ssize_t got; len < size - 1 && (got = read(out[0], ret_text + len, size - 1 - len)) > 0;)
+		len += (size_t)got;
+	ret_text[len] = '\0';
+	close(out[0]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static unsigned count_of(const char *text, const char *word)
+{
+	unsigned count = 0;
+	for (const char *at = text; (at = strstr(at, word)); at++)
+		count++;
+	return count;
+}
+
+static void two_capabilities_are_enough_for_anybody(void **state)
+{
+	(void)state;
+	char root[4096], nobody[4096];
+	assert_int_equal(check(false, 0, NULL, root, sizeof(root)), 0);
+	assert_int_equal(check(true, BIT(CAP_BPF) | BIT(CAP_PERFMON), NULL, nobody, sizeof(nobody)), 0);
+	assert_int_equal(count_of(nobody, "\n"), PROGRAMS);
+	assert_int_equal(count_of(nobody, " attached "), 10);
+	assert_string_equal(nobody, root);
+}
+
+static void a_missing_capability_is_named(void **state)
+{
+	(void)state;
+	const struct {
+		uint32_t have;
+		const char *missing;
+	} cases[] = {
+		{0, "missing: CAP_BPF CAP_PERFMON (Operation not permitted)"},
+		{BIT(CAP_BPF), "missing: CAP_PERFMON (Operation not permitted)"},
+		{BIT(CAP_PERFMON), "missing: CAP_BPF (Operation not permitted)"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[4096];
+		assert_int_equal(check(true, cases[i].have, NULL, text, sizeof(text)), 3);
+		assert_int_equal(count_of(text, "\n"), PROGRAMS);
+		assert_int_equal(count_of(text, " attached "), 0);
+		assert_int_equal(count_of(text, " denied "), PROGRAMS);
+		assert_int_equal(count_of(text, cases[i].missing), PROGRAMS);
+	}
+}
+
+static void other_programs_stand_in_where_they_can(void **state)
+{
+	(void)state;
+	char text[4096];
+	assert_int_equal(check(false, 0, "on_send", text, sizeof(text)), 3);
+	assert_non_null(strstr(text, "on_recv2     attached"));
+	assert_non_null(strstr(text, "on_send2     attached"));
+	assert_non_null(strstr(text, "on_switch    attached"));
+	assert_int_equal(check(false, 0, "on_switch", text, sizeof(text)), 3);
+	assert_non_null(strstr(text, "on_listen    attached"));
+	assert_non_null(strstr(text, "on_recv      off"));
+	assert_int_equal(check(false, 0, "snap_file", text, sizeof(text)), 3);
+	assert_int_equal(count_of(text, " attached "), 9);
+}
+
+static void a_denied_loader_says_so_and_stays(void **state)
+{
+	(void)state;
+	int sockets[2];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		if (dup2(sockets[1], 9) < 0 || !become_nobody(0))
+			_exit(126);
+		execl(PROBE_TOOL, "probe", "--fd", "9", (char *)NULL);
+		_exit(127);
+	}
+	close(sockets[1]);
+	struct pollfd ready = {.fd = sockets[0], .events = POLLIN};
+	assert_int_equal(poll(&ready, 1, 10000), 1);
+	struct probe *probe;
+	assert_int_equal(probe_new(sockets[0], &probe, NULL), 0);
+	const struct probe_hello *hello = probe_hello(probe);
+	assert_int_equal(hello->listen + hello->snapshot + hello->cost, 0);
+	assert_int_equal(hello->programs[0].state, PROBE_DENIED);
+	assert_int_equal(hello->programs[0].error, EPERM);
+	assert_int_equal(probe_events_fd(probe), -1);
+	assert_int_equal(probe_ask_snapshot(probe), -EOPNOTSUPP);
+	probe_free(probe);
+	int status;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+/* ---- what it keeps ---------------------------------------------------------------------------- */
+
+static void assert_status_line(pid_t pid, const char *name, const char *value)
+{
+	char path[64], line[256], expected[100];
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	snprintf(expected, sizeof(expected), "%s:\t%s\n", name, value);
+	FILE *status = fopen(path, "r");
+	assert_non_null(status);
+	bool found = false;
+	while (!found && fgets(line, sizeof(line), status))
+		found = strcmp(line, expected) == 0;
+	fclose(status);
+	if (!found)
+		fail_msg("no line \"%s: %s\"", name, value);
+}
+
+static void a_serving_loader_has_two_capabilities_and_a_filter(void **state)
+{
+	(void)state;
+	struct loader loader;
+	loader_start(&loader, NULL);
+	poll(NULL, 0, 20); /* the hello is sent from within the sandbox; nothing to wait for but the scheduler */
+	assert_status_line(loader.pid, "CapEff", "000000c000000000");
+	assert_status_line(loader.pid, "CapPrm", "000000c000000000");
+	assert_status_line(loader.pid, "CapBnd", "0000000000000000");
+	assert_status_line(loader.pid, "NoNewPrivs", "1");
+#ifndef __SANITIZE_ADDRESS__
+	assert_status_line(loader.pid, "Seccomp", "2");
+#endif
+	struct netns netns;
+	struct listen_event event;
+	netns_new(&netns);
+	assert_int_equal(snapshot_of(&loader, &netns, &event, 1), 0); /* still works */
+	netns_free(&netns);
+	loader_stop(&loader);
+}
+
+/* ---- its end ------------------------------------------------------------------------------------ */
+
+static void nothing_stays_when_the_loader_is_killed(void **state)
+{
+	(void)state;
+	struct bpf_counts before = bpf_count_settled();
+	for (int i = 0; i < 50; i++) {
+		struct loader loader;
+		loader_start(&loader, NULL);
+		if (i == 0) {
+			struct bpf_counts loaded = bpf_count();
+			assert_true(loaded.programs >= before.programs + 10);
+			assert_true(loaded.links >= before.links + 10);
+		}
+		kill(loader.pid, SIGKILL);
+		waitpid(loader.pid, NULL, 0);
+		int fd;
+		assert_int_equal(probe_answer(loader.probe, &fd), -ECONNRESET);
+		probe_free(loader.probe);
+	}
+	assert_bpf_counts(before);
+	print_message("50 loaders killed: %u programs, %u maps, %u links before and after\n", before.programs,
+		before.maps, before.links);
+}
+
+static void nothing_stays_when_it_is_killed_while_loading(void **state)
+{
+	(void)state;
+	struct bpf_counts before = bpf_count_settled();
+	for (int i = 0; i < 20; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+			dup2(null, 1);
+			execl(PROBE_TOOL, "probe", "--check", (char *)NULL);
+			_exit(127);
+		}
+		poll(NULL, 0, 5 * i);
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+	}
+	assert_bpf_counts(before);
+}
+
+static void everything_is_detached_while_core_still_has_its_maps(void **state)
+{
+	(void)state;
+	struct bpf_counts before = bpf_count_settled();
+	struct loader loader;
+	loader_start(&loader, NULL);
+	kill(loader.pid, SIGKILL);
+	waitpid(loader.pid, NULL, 0);
+	struct bpf_counts maps_only = before;
+	maps_only.maps += 4; /* the mapped ring, slots and two .bss */
+	assert_bpf_counts(maps_only);
+	probe_free(loader.probe);
+	assert_bpf_counts(before);
+}
+
+/* ---- a socket with a name ------------------------------------------------------------------------ */
+
+static int dial(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	for (int i = 0; i < 500 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0; i++)
+		poll(NULL, 0, 10);
+	return fd;
+}
+
+static void one_core_after_the_other_is_served_and_strangers_are_not(void **state)
+{
+	(void)state;
+	char directory[] = "/tmp/gleaner-probe-XXXXXX", path[100];
+	assert_non_null(mkdtemp(directory));
+	assert_int_equal(chmod(directory, 0755), 0);
+	snprintf(path, sizeof(path), "%s/probe.sock", directory);
+	pid_t child = fork();
+	if (child == 0) {
+		execl(PROBE_TOOL, "probe", "--listen", path, (char *)NULL);
+		_exit(127);
+	}
+	for (int core = 0; core < 3; core++) {
+		int fd = dial(path), slots, shared;
+		struct pollfd ready = {.fd = fd, .events = POLLIN};
+		struct probe *probe;
+		struct cost cost;
+		assert_int_equal(poll(&ready, 1, 5000), 1);
+		assert_int_equal(probe_new(fd, &probe, NULL), 0);
+		assert_int_equal(probe_cost_fds(probe, &slots, &shared), 0);
+		assert_int_equal(cost_map(slots, shared, &cost), 0);
+		assert_int_equal(cost.shared->active, 0); /* though the last core died with a window open */
+		cost_open(&cost, 5, 9100, now_ns());
+		cost_unmap(&cost);
+		probe_free(probe);
+	}
+	pid_t stranger = fork();
+	if (stranger == 0) {
+		char byte;
+		if (setuid(NOBODY) < 0)
+			_exit(1);
+		_exit(recv(dial(path), &byte, 1, 0) == 0 ? 0 : 2);
+	}
+	int status;
+	waitpid(stranger, &status, 0);
+	assert_int_equal(status, 0);
+	kill(child, SIGTERM);
+	waitpid(child, &status, 0);
+	assert_true(WIFSIGNALED(status));
+	unlink(path);
+	rmdir(directory);
+}
+
+static void wrong_usage_is_said(void **state)
+{
+	(void)state;
+	const char *const wrong[][4] = {
+		{NULL}, {"--fd", "x"}, {"--check", "--fd", "3"}, {"--check", "more"}, {"--peer-uid", "-1"}};
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), 2);
+			execl(PROBE_TOOL, "probe", wrong[i][0], wrong[i][1], wrong[i][2], wrong[i][3], (char *)NULL);
+			_exit(127);
+		}
+		int status;
+		waitpid(child, &status, 0);
+		assert_int_equal(WEXITSTATUS(status), 2);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(two_capabilities_are_enough_for_anybody),
+		cmocka_unit_test(a_missing_capability_is_named),
+		cmocka_unit_test(other_programs_stand_in_where_they_can),
+		cmocka_unit_test(a_denied_loader_says_so_and_stays),
+		cmocka_unit_test(a_serving_loader_has_two_capabilities_and_a_filter),
+		cmocka_unit_test(nothing_stays_when_the_loader_is_killed),
+		cmocka_unit_test(nothing_stays_when_it_is_killed_while_loading),
+		cmocka_unit_test(everything_is_detached_while_core_still_has_its_maps),
+		cmocka_unit_test(one_core_after_the_other_is_served_and_strangers_are_not),
+		cmocka_unit_test(wrong_usage_is_said),
+	};
+	int skipped = kernel_ready();
+	return skipped ? skipped : cmocka_run_group_tests(tests, NULL, NULL);
+}
