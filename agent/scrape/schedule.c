@@ -90,8 +90,11 @@ int scrape_schedule_add(
 	entry->heap_index = SIZE_MAX;
 	/* The tick of the present interval has passed. Was it scraped? */
 	uint64_t passed = entry->tick_ns - entry->interval_ns;
-	if (resume_after_ns != 0 && resume_after_ns < passed)
+	if (resume_after_ns != 0 && resume_after_ns < passed) {
+		uint64_t ticks = (passed - resume_after_ns) / entry->interval_ns; /* 0: the interval was another one */
+		entry->missed += ticks > 0 ? ticks - 1 : 0;
 		entry->tick_ns = passed;
+	}
 	return heap_add(schedule, entry);
 }
 

@@ -101,18 +101,21 @@ static void a_new_scraper_catches_up_only_the_tick_of_the_present_interval(void 
 	uint64_t now = tick + 1u * S;
 	const struct {
 		uint64_t resume_after;
-		uint64_t expected;
+		uint64_t expected, missed;
 	} rows[] = {
-		{0, tick + 10u * S},    /* nothing known: no tick is made up */
-		{tick, tick + 10u * S}, /* was scraped */
-		{tick - 10u * S, tick}, /* was not: due at once */
-		{tick - 50u * S, tick}, /* older ones are gone */
+		{0, tick + 10u * S, 0},    /* nothing known: no tick is made up */
+		{tick, tick + 10u * S, 0}, /* was scraped */
+		{tick - 10u * S, tick, 0}, /* was not: due at once */
+		{tick - 50u * S, tick, 4}, /* older ones are gone, counted */
+		{tick - 3u * S, tick, 0},  /* of another interval */
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		scrape_schedule_init(&schedule);
+		entry.missed = 0;
 		scrape_schedule_add(&schedule, &entry, rows[i].resume_after, now);
 		assert_true(entry.tick_ns == rows[i].expected);
+		assert_int_equal(entry.missed, rows[i].missed);
 		assert_int_equal(scrape_schedule_due(&schedule, now, &wait) == &entry, rows[i].expected <= now);
 		scrape_schedule_done(&schedule);
 	}

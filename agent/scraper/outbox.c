@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define YOUNG_NS (10 * NS_PER_SEC)
+
 static void send_held(struct scraper *scraper)
 {
 	struct outbox *outbox = &scraper->outbox;
@@ -64,13 +66,21 @@ static void batch_is_old(void *arg)
 	outbox_flush(arg);
 }
 
+/* A scraper that was killed has a successor that may be killed, too: what a young one has is handed over soon, so that even kills
+ * in a row lose nobody's scrape. */
+static uint64_t batch_timeout(const struct scraper *scraper)
+{
+	bool young = clock_mono(&scraper->clock) - scraper->started_ns < YOUNG_NS;
+	return scraper->settings.batch_timeout_ns / (young ? 20 : 1);
+}
+
 void outbox_touched(struct scraper *scraper)
 {
 	struct outbox *outbox = &scraper->outbox;
 	if (outbox->timer_set)
 		return;
 	outbox->timer_set = true;
-	loop_timer_set(outbox->timer, scraper->settings.batch_timeout_ns);
+	loop_timer_set(outbox->timer, batch_timeout(scraper));
 }
 
 void outbox_hold(struct scraper *scraper, const struct wire_scraped *scraped, const struct error *error)

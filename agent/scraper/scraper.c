@@ -156,6 +156,7 @@ static int read_system_ca(struct scraper *scraper)
 static int scraper_init(struct scraper *scraper, int fd)
 {
 	scraper->clock = clock_system();
+	scraper->started_ns = clock_mono(&scraper->clock);
 	map_init(&scraper->jobs, 100000);
 	map_init(&scraper->targets, 1000000);
 	scrape_schedule_init(&scraper->schedule);

@@ -47,6 +47,7 @@ struct scraper {
 	struct http *http;
 	struct buf system_ca; /* PEM, NUL-terminated; http borrows it */
 	struct clock clock;
+	uint64_t started_ns; /* monotonic */
 	struct wire_settings settings;
 	struct scrape_options options; /* the settings, as scrape_target_init wants them */
 	bool configured, stopping;

@@ -43,7 +43,8 @@ struct scrape_schedule {
 };
 void scrape_schedule_init(struct scrape_schedule *schedule);
 void scrape_schedule_done(struct scrape_schedule *schedule);
-/* resume_after_ns: the last tick known to be done (0: none). Only a tick of the present interval is caught up. 0, -ENOMEM. */
+/* resume_after_ns: the last tick known to be done (0: none). Only a tick of the present interval is caught up, those
+ * before it are counted as missed. 0, -ENOMEM. */
 int scrape_schedule_add(
 	struct scrape_schedule *schedule, struct scrape_entry *entry, uint64_t resume_after_ns, uint64_t now_wall_ns);
 void scrape_schedule_remove(struct scrape_schedule *schedule, struct scrape_entry *entry);
