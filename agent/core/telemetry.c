@@ -50,7 +50,8 @@ static void render_scrapes(const struct core *core, struct buf *page)
 	for (size_t i = 0; i < totals->failed_count; i++)
 		by_reason(page, "gleaner_scrapes_failed_total", totals->failed[i].reason, totals->failed[i].count);
 	one(page, "gleaner_scrape_ticks_missed_total", "counter",
-		"Ticks that passed while a target's scrape was still in flight.", (double)totals->missed_ticks);
+		"Ticks without a scrape: the one before was in flight, or scrapers died.",
+		(double)totals->missed_ticks);
 	one(page, "gleaner_samples_total", "counter", "Samples parsed.", (double)totals->samples);
 	one(page, "gleaner_samples_kept_total", "counter", "Samples left after metric relabelling.",
 		(double)totals->samples_kept);
