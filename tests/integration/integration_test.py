@@ -78,6 +78,7 @@ class NodeTest(unittest.TestCase):
         self.agent = None
 
     def tearDown(self):
+        NODE.kubelet_control("forbid", "0")
         if self.agent and self.agent.process.running():
             self.agent.stop()
         outcome = self._outcome.result
@@ -177,18 +178,25 @@ class NodeTest(unittest.TestCase):
     def test_misbehaving_kubelet_loses_no_target(self):
         self.start()
         # Last what makes it wait: 30 s after a refusal.
-        for words in (("null",), ("vanish",), ("drip",), ("cut",), ("unauthorized", "1"), ("forbid", "1")):
+        for words in (("null",), ("vanish",), ("drip",), ("cut",), ("unauthorized", "3")):
             with self.subTest(" ".join(words)):
                 scrapes = {target["scrapeUrl"]: target["scrapes"] for target in self.agent.targets()}
                 self.assertEqual(NODE.kubelet_control(*words), "ok")
                 self.polls_again_with_all_targets()
                 for target in self.agent.targets():
                     self.assertGreater(target["scrapes"], scrapes[target["scrapeUrl"]], "the target began anew")
-        failures = self.metric("gleaner_kubelet_failures_total")
-        self.assertGreaterEqual(failures, 3)  # cut, unauthorized, forbid
-        self.assertIn("subresource(s)=[pods proxy]", self.agent.process.log_text())
+        self.assertGreaterEqual(self.metric("gleaner_kubelet_failures_total"), 2)  # cut, unauthorized
         self.assertEqual({instance: gaps(times) for instance, times in self.arrived.ups().items() if gaps(times)}, {})
         self.assertFalse([point for point in self.arrived.points if point["flags"]], "no series may go stale by that")
+
+    def test_refusal_of_the_kubelet_is_told_in_its_own_words(self):
+        self.start()
+        self.assertEqual(NODE.kubelet_control("forbid", "5"), "ok")
+        wait_until("the refusal to be logged", lambda: "verb=get, resource=nodes, subresource(s)=[pods proxy]" in
+                   self.agent.process.log_text(), 5, self.agent.process)
+        self.scrape_for(2)
+        self.assertEqual(self.metric("gleaner_targets"), len(NAMES))
+        self.wait_for_targets(len(NAMES))
 
     def polls_again_with_all_targets(self):
         """Waits for three more answers with pods; all targets must be there all the time."""
