@@ -176,7 +176,7 @@ static void fetched(void *arg, const struct scrape_fetch_result *result)
 static int fetch_on(struct scrape_command *command, struct http *http, struct error *err)
 {
 	struct scrape_fetch *fetch;
-	int result = scrape_fetch_new(http, &fetch);
+	int result = scrape_fetch_new(http, NULL, &fetch);
 	if (result < 0)
 		return result;
 	result = scrape_fetch_start(fetch, command->target, -1, command->options.max_body_bytes,

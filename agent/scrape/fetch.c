@@ -28,6 +28,7 @@ enum {
 	RATIO_FREE_BYTES = 1024 * 1024, /* beyond these */
 	ERROR_PAGE_BYTES = 64 * 1024, /* of an unwanted status: read and dropped, so that the connection can be kept */
 	MAX_TEXT_BYTES = 1024 * 1024, /* URL and CA certificates */
+	SMALL_BODY_BYTES = 1024 * 1024, /* no common ceiling for bodies up to this */
 };
 
 struct scrape_fetch {
@@ -36,8 +37,10 @@ struct scrape_fetch {
 	struct codec_inflate *inflate; /* made when a target first sends gzip */
 	struct buf text;               /* the request's NUL-terminated texts */
 	struct http_tls tls;
+	struct scrape_memory *memory; /* may be NULL */
 	struct scrape_body *body;
-	size_t limit_bytes; /* a body that reaches it fails */
+	size_t counted_bytes; /* of body, in memory->used_bytes */
+	size_t limit_bytes;   /* a body that reaches it fails */
 	unsigned status;
 	bool inflating;
 	int failed; /* why on_headers or on_body gave up; 0: they did not */
@@ -46,12 +49,35 @@ struct scrape_fetch {
 	void *arg;
 };
 
-int scrape_fetch_new(struct http *http, struct scrape_fetch **ret_fetch)
+/* ---- memory of all bodies ----------------------------------------------------------- */
+
+/* What the body has grown to. 0 or -ENOBUFS. */
+static int count_memory(struct scrape_fetch *fetch)
+{
+	struct scrape_memory *memory = fetch->memory;
+	size_t bytes = fetch->body->bytes.cap;
+	if (!memory || bytes == fetch->counted_bytes)
+		return 0;
+	memory->used_bytes += bytes - fetch->counted_bytes;
+	fetch->counted_bytes = bytes;
+	bool small = fetch->body->bytes.len <= SMALL_BODY_BYTES;
+	return !small && memory->used_bytes > memory->max_bytes ? -ENOBUFS : 0;
+}
+
+static void forget_memory(struct scrape_fetch *fetch)
+{
+	if (fetch->memory)
+		fetch->memory->used_bytes -= fetch->counted_bytes;
+	fetch->counted_bytes = 0;
+}
+
+int scrape_fetch_new(struct http *http, struct scrape_memory *memory, struct scrape_fetch **ret_fetch)
 {
 	struct scrape_fetch *fetch = calloc(1, sizeof(*fetch));
 	if (!fetch)
 		return -ENOMEM;
 	fetch->http = http;
+	fetch->memory = memory;
 	buf_init(&fetch->text, MAX_TEXT_BYTES);
 	*ret_fetch = fetch;
 	return 0;
@@ -71,6 +97,7 @@ void scrape_fetch_cancel(struct scrape_fetch *fetch)
 {
 	http_cancel(fetch->call);
 	fetch->call = NULL;
+	forget_memory(fetch);
 }
 
 /* ---- the end ------------------------------------------------------------------------ */
@@ -97,6 +124,8 @@ static void body_failed(struct scrape_fetch *fetch, struct scrape_fetch_result *
 		body_limit_hit(result);
 	else if (fetch->failed == -EBADMSG)
 		fail(result, "gzip", "gzip body is corrupt or cut off");
+	else if (fetch->failed == -ENOBUFS)
+		fail(result, "memory", "too large beside the bodies of the other scrapes in flight");
 	else
 		fail(result, "memory", "out of memory for the body");
 }
@@ -125,6 +154,7 @@ static void fetch_done(void *arg, const struct http_response *response)
 		.first_byte_ns = response->first_byte_ns,
 		.total_ns = response->total_ns};
 	fetch->call = NULL;
+	forget_memory(fetch);
 	fetch->body->wire_bytes = response->body_bytes;
 	if (response->failure == HTTP_OK && fetch->failed == 0 && fetch->inflating)
 		fetch->failed = codec_inflate_end(fetch->inflate);
@@ -182,6 +212,8 @@ static int fetch_body(void *arg, struct span piece)
 		fetch->failed = -EMSGSIZE;
 	else
 		fetch->failed = buf_span(bytes, piece);
+	if (fetch->failed == 0)
+		fetch->failed = count_memory(fetch);
 	return fetch->failed;
 }
 

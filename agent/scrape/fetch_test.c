@@ -18,6 +18,7 @@ struct fixture {
 	struct target_job job;
 	struct target target;
 	struct scrape_body body;
+	struct scrape_memory memory;
 	uint64_t max_body_bytes;
 	struct scrape_fetch_result result;
 	size_t done;
@@ -34,11 +35,11 @@ static void fetched(void *arg, const struct scrape_fetch_result *result)
 static void start(struct fixture *f, bool dials, const struct test_reply *replies, size_t count,
 	const struct test_certificate *tls)
 {
-	*f = (struct fixture){.max_body_bytes = 64 << 20};
+	*f = (struct fixture){.max_body_bytes = 64 << 20, .memory.max_bytes = 128 << 20};
 	f->server = test_server_start(replies, count, tls, NULL);
 	assert_int_equal(loop_new(&f->loop), 0);
 	assert_int_equal(http_new(f->loop, (struct http_options){.max_connections = 4, .dials = dials}, &f->http), 0);
-	assert_int_equal(scrape_fetch_new(f->http, &f->fetch), 0);
+	assert_int_equal(scrape_fetch_new(f->http, &f->memory, &f->fetch), 0);
 	f->target = (struct target){.job = &f->job,
 		.scheme = tls ? SPAN("https") : SPAN("http"),
 		.url = span_str(test_server_url(f->server, "/metrics?a=b")),
@@ -185,6 +186,37 @@ static void only_status_200_is_a_success(void **state)
 	f.target.timeout_ns = 5 * NS_PER_SEC;
 	fetch(&f);
 	check_failure(&f, "http_status", "server returned HTTP status 799");
+	finish(&f);
+}
+
+/* Many large bodies at a time would be more memory than the process has. */
+static void a_large_body_needs_room_beside_the_others(void **state)
+{
+	(void)state;
+	struct buf page;
+	buf_init(&page, 4 << 20);
+	buf_printf(&page, "HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\nx %01999997d\n", 0);
+	START({.bytes = page.ptr, .len = page.len, .then = TEST_CLOSE});
+	f.memory.used_bytes = 127 << 20; /* the others */
+	fetch(&f);
+	check_failure(&f, "memory", "too large beside the bodies of the other scrapes in flight");
+	assert_int_equal(f.memory.used_bytes, 127 << 20);
+	f.memory.used_bytes = 120 << 20;
+	fetch(&f);
+	assert_true(f.result.ok);
+	assert_int_equal(f.memory.used_bytes, 120 << 20);
+	finish(&f);
+	buf_done(&page);
+}
+
+static void a_small_body_needs_none(void **state)
+{
+	(void)state;
+	START({.bytes = OK_UP});
+	f.memory.used_bytes = 500 << 20;
+	fetch(&f);
+	check_ok(&f, "up 1\n");
+	assert_int_equal(f.memory.used_bytes, 500 << 20);
 	finish(&f);
 }
 
@@ -364,7 +396,7 @@ static int attempt_fetch(void *arg)
 	if (result == 0)
 		result = http_new(f.loop, (struct http_options){.max_connections = 4, .dials = true}, &f.http);
 	if (result == 0)
-		result = scrape_fetch_new(f.http, &f.fetch);
+		result = scrape_fetch_new(f.http, NULL, &f.fetch);
 	if (result == 0)
 		result = scrape_fetch_start(
 			f.fetch, &f.target, -1, 4096, f.target.timeout_ns, &f.body, fetched, &f, NULL);
@@ -400,6 +432,8 @@ int main(void)
 		cmocka_unit_test(fetch_needs_a_socket_then_keeps_it),
 		cmocka_unit_test(tls_of_the_job_is_used),
 		cmocka_unit_test(only_status_200_is_a_success),
+		cmocka_unit_test(a_large_body_needs_room_beside_the_others),
+		cmocka_unit_test(a_small_body_needs_none),
 		cmocka_unit_test(endless_error_page_is_cut),
 		cmocka_unit_test(empty_body_is_a_success),
 		cmocka_unit_test(body_of_exactly_the_limit_fails),

@@ -24,7 +24,8 @@ static const struct option options[] = {
 		.min = 1024,
 		.max = UINT64_C(1) << 30,
 		.help = "Ceiling of an uncompressed body; a larger one fails the scrape. A job's body_size_limit can "
-			"only be lower."},
+			"only be lower. All bodies that one scraper process receives at a time take twice as much at "
+			"most."},
 	{.name = "max_samples",
 		.kind = OPTION_COUNT,
 		.offset = offsetof(struct scrape_options, max_samples),

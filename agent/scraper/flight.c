@@ -47,7 +47,7 @@ static struct flight *flight_take(struct scraper *scraper)
 		return NULL;
 	flight->scraper = scraper;
 	buf_init(&flight->body.bytes, (size_t)scraper->settings.max_body_bytes + EXPO_PADDING);
-	if (scrape_fetch_new(scraper->http, &flight->fetch) < 0) {
+	if (scrape_fetch_new(scraper->http, &scraper->body_memory, &flight->fetch) < 0) {
 		free(flight);
 		return NULL;
 	}

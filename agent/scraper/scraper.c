@@ -70,6 +70,7 @@ static void targets_are_due(void *arg)
 static void take_settings(struct scraper *scraper, const struct wire_settings *settings)
 {
 	scraper->settings = *settings;
+	scraper->body_memory.max_bytes = 2 * (size_t)settings->max_body_bytes;
 	scraper->options = (struct scrape_options){
 		.max_body_bytes = settings->max_body_bytes,
 		.max_samples = settings->max_samples,

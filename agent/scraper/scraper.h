@@ -62,6 +62,7 @@ struct scraper {
 	struct flight *idle_flights; /* last used first, so that few hold memory */
 	size_t in_flight;
 	size_t idle_body_bytes;
+	struct scrape_memory body_memory; /* of the bodies that come in */
 	uint64_t lines_hit, lines_moved, lines_missed;
 
 	struct outbox outbox;

@@ -66,6 +66,11 @@ struct scrape_body {
 	uint64_t wire_bytes;
 };
 
+/* What the bodies of all fetches that share it hold, and may hold together. A body of less than 1 MiB always may. */
+struct scrape_memory {
+	size_t used_bytes, max_bytes;
+};
+
 struct scrape_fetch; /* one fetch in flight, or one that is idle and kept for its buffers */
 struct scrape_fetch_result {
 	enum http_failure failure; /* HTTP_NEED_SOCKET: give a socket and start again */
@@ -76,7 +81,8 @@ struct scrape_fetch_result {
 	uint64_t connect_ns, first_byte_ns, total_ns; /* since the start; 0: did not get so far */
 	struct error error;                           /* "server returned HTTP status 500 Internal Server Error" */
 };
-int scrape_fetch_new(struct http *http, struct scrape_fetch **ret_fetch);
+/* memory: NULL: no ceiling but that of each body. */
+int scrape_fetch_new(struct http *http, struct scrape_memory *memory, struct scrape_fetch **ret_fetch);
 void scrape_fetch_free(struct scrape_fetch *fetch);
 /* Starts the request of target's URL. done is called once unless cancelled, never from within, and may start the next one.
  *   connected_fd    as in http_request; -1 to try a kept connection
