@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+struct loop_waiting_call;
+
 struct loop_job {
 	struct loop_job *next;
 	void (*fn)(void *arg);
@@ -88,12 +90,17 @@ int loop_new(struct loop **ret_loop)
 	return 0;
 }
 
+static void waiting_call_run(void *arg);
+static void waiting_call_free(struct loop_waiting_call *call);
+
 void loop_free(struct loop *loop)
 {
 	if (!loop)
 		return;
 	for (struct loop_job *job = take_jobs(loop); job;) {
 		struct loop_job *next = job->next;
+		if (job->fn == waiting_call_run) /* who waited has given up: no other thread calls any more */
+			waiting_call_free(job->arg);
 		free(job);
 		job = next;
 	}

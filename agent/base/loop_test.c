@@ -113,6 +113,16 @@ static int make_all(void *arg)
 	return result;
 }
 
+static void a_call_that_was_given_up_dies_with_its_loop(void **state)
+{
+	(void)state;
+	struct fixture f = {0};
+	assert_int_equal(loop_new(&f.loop), 0);
+	assert_int_equal(loop_call(f.loop, count_call, &f, NS_PER_MS), -ETIMEDOUT);
+	loop_free(f.loop); /* the leak checker looks on */
+	assert_int_equal(f.calls, 0);
+}
+
 static void running_out_of_memory_is_an_error_and_no_leak(void **state)
 {
 	(void)state;
@@ -125,6 +135,7 @@ int main(void)
 		cmocka_unit_test(timers_and_watches_run_in_the_loop),
 		cmocka_unit_test(another_thread_can_call_and_wait),
 		cmocka_unit_test(a_call_into_a_loop_that_stands_still_times_out_and_never_runs),
+		cmocka_unit_test(a_call_that_was_given_up_dies_with_its_loop),
 		cmocka_unit_test(running_out_of_memory_is_an_error_and_no_leak),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
