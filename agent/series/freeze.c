@@ -109,7 +109,7 @@ static void unfold(const struct view *view)
 
 /* ---- keeping ------------------------------------------------------------------------------------------ */
 
-static void forget(struct series_cache *cache)
+void cache_drop(struct series_cache *cache)
 {
 	struct series_stats *stats = &cache->store->stats;
 	stats->series -= cache->series;
@@ -120,11 +120,6 @@ static void forget(struct series_cache *cache)
 	free(cache->block);
 	cache->block = NULL;
 	buf_done(&cache->frozen);
-}
-
-void cache_drop(struct series_cache *cache)
-{
-	forget(cache);
 }
 
 /* Compresses into *out, exactly as large as needed. The block's content is folded whether or not there is memory. */
@@ -147,29 +142,67 @@ static uint64_t count_series(const struct view *view)
 	return count;
 }
 
+static bool has_room(const struct series_cache *cache)
+{
+	const struct series_store *store = cache->store;
+	return store->stats.thawed_bytes + cache->block_bytes <= store->memory_bytes;
+}
+
+static void keep_thawed(struct series_cache *cache, char *block)
+{
+	cache->block = block;
+	cache->store->stats.thawed_bytes += cache->block_bytes;
+}
+
+static void keep_frozen(struct series_cache *cache, struct buf frozen)
+{
+	struct series_stats *stats = &cache->store->stats;
+	stats->frozen_bytes += frozen.len - cache->frozen.len;
+	stats->freezes++;
+	buf_done(&cache->frozen);
+	cache->frozen = frozen;
+}
+
 void cache_keep(struct series_cache *cache, char *block)
 {
 	struct series_store *store = cache->store;
 	struct view view = block_view(block);
 	struct buf frozen;
 	buf_init(&frozen, SIZE_MAX / 2);
-	forget(cache);
+	cache_drop(cache);
 	cache->block_bytes = block_size(block);
 	cache->series = count_series(&view);
 	store->stats.series += cache->series;
-	bool room = store->stats.thawed_bytes + cache->block_bytes <= store->memory_bytes;
-	if (!room && freeze(store, block, &frozen) == 0) {
+	if (has_room(cache)) {
+		keep_thawed(cache, block);
+	} else if (freeze(store, block, &frozen) == 0) {
+		keep_frozen(cache, frozen);
 		free(block);
-		cache->frozen = frozen;
-		store->stats.frozen_bytes += frozen.len;
-		store->stats.freezes++;
-		return;
-	}
-	buf_done(&frozen);
-	if (!room) /* no memory to freeze it: better too large than lost */
+	} else { /* no memory to freeze it: better too large than lost */
+		buf_done(&frozen);
 		unfold(&view);
-	cache->block = block;
-	store->stats.thawed_bytes += cache->block_bytes;
+		keep_thawed(cache, block);
+	}
+}
+
+void cache_keep_same(struct series_cache *cache, char *block, bool touched)
+{
+	struct buf frozen;
+	if (block == cache->block)
+		return;
+	char *copy = has_room(cache) ? malloc(cache->block_bytes) : NULL;
+	if (copy) {
+		memcpy(copy, block, cache->block_bytes);
+		cache->store->stats.frozen_bytes -= cache->frozen.len;
+		buf_done(&cache->frozen);
+		keep_thawed(cache, copy);
+	} else if (touched) {
+		buf_init(&frozen, SIZE_MAX / 2);
+		if (freeze(cache->store, block, &frozen) == 0)
+			keep_frozen(cache, frozen);
+		else /* no memory: what was to be noted is noted by the next scrape */
+			buf_done(&frozen);
+	}
 }
 
 char *cache_thaw(struct series_cache *cache, int *ret_failed)
@@ -190,21 +223,4 @@ char *cache_thaw(struct series_cache *cache, int *ret_failed)
 	unfold(&view);
 	store->stats.thaws++;
 	return thawed->ptr;
-}
-
-void cache_touched(struct series_cache *cache, char *block)
-{
-	struct series_store *store = cache->store;
-	struct buf frozen;
-	if (block == cache->block)
-		return;
-	buf_init(&frozen, SIZE_MAX / 2);
-	if (freeze(store, block, &frozen) < 0) { /* no memory: what was to be noted is noted by the next scrape */
-		buf_done(&frozen);
-		return;
-	}
-	store->stats.frozen_bytes += frozen.len - cache->frozen.len;
-	store->stats.freezes++;
-	buf_done(&cache->frozen);
-	cache->frozen = frozen;
 }

@@ -62,7 +62,8 @@ struct series_cache {
 	size_t block_bytes;      /* thawed */
 	enum expo_format format; /* of the last good body */
 	uint32_t scrape;         /* grows by 1 each */
-	bool unsettled; /* series were derived under other metadata or another target than will hold: derive anew */
+	bool unsettled;          /* series were derived under other metadata than will hold: derive anew */
+	bool silent;             /* no point is exported: a failed scrape has nothing to say */
 };
 
 struct ingest {
@@ -214,6 +215,6 @@ int exemplar_add(struct ingest *in, uint32_t point, const struct expo_entry *ent
 char *cache_thaw(struct series_cache *cache, int *ret_failed);
 /* Replaces the cache's block by one from block_new; freezes it when there is no room for it. */
 void cache_keep(struct series_cache *cache, char *block);
-/* The content of the block that cache_thaw gave was changed and shall last. */
-void cache_touched(struct series_cache *cache, char *block);
+/* The set of series is as it was. touched: but the content of the block that cache_thaw gave changed and shall last. */
+void cache_keep_same(struct series_cache *cache, char *block, bool touched);
 void cache_drop(struct series_cache *cache);

@@ -33,7 +33,8 @@ static void put(struct lookup *lookup, uint64_t slot)
 
 static int grow(struct lookup *lookup, size_t cap)
 {
-	struct lookup grown = {.slots = calloc(cap, sizeof(*grown.slots)), .cap = cap, .count = lookup->count};
+	struct lookup grown = {
+		.slots = calloc(cap, sizeof(*grown.slots)), .cap = cap, .room = cap, .count = lookup->count};
 	if (!grown.slots)
 		return -ENOMEM;
 	for (size_t i = 0; i < lookup->cap; i++) {
@@ -53,11 +54,12 @@ int lookup_reset(struct lookup *lookup, size_t count)
 		cap *= 2;
 	lookup->count = 0;
 	lookup->filled = false;
-	if (lookup->cap < cap) {
+	if (lookup->room < cap) {
 		lookup_done(lookup);
 		return grow(lookup, cap);
 	}
-	memset(lookup->slots, 0, lookup->cap * sizeof(*lookup->slots));
+	lookup->cap = cap;
+	memset(lookup->slots, 0, cap * sizeof(*lookup->slots));
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 struct lookup {
 	uint64_t *slots;
 	size_t cap, count; /* cap: a power of two, or 0 */
+	size_t room;       /* slots allocated; a small cache does not clear what a large one needed */
 	bool filled;       /* with what the present scrape's tables held */
 };
 struct lookup_probe {

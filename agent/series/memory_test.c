@@ -87,6 +87,37 @@ static void stats_follow_the_blocks(void **state)
 	test_cache_done(&test);
 }
 
+static void a_frozen_block_is_thawed_for_good_when_room_appears(void **state)
+{
+	(void)state;
+	struct test_cache test;
+	struct series_stats stats;
+	struct series_cache *other = NULL;
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	assert_int_equal(test_cache_scrape(&test, page), 0);
+	series_store_stats(test.store, &stats);
+	uint64_t one_block = stats.thawed_bytes;
+	test_cache_done(&test);
+
+	assert_int_equal(test_cache_init(&test, one_block), 0);
+	assert_int_equal(test_cache_scrape(&test, page), 0);
+	other = test.cache;
+	assert_int_equal(series_cache_new(test.store, &test.target, &test.cache), 0);
+	assert_int_equal(test_cache_scrape(&test, page), 0);
+	series_store_stats(test.store, &stats);
+	assert_int_equal(stats.thawed_bytes, one_block);
+	assert_true(stats.frozen_bytes > 0);
+	series_cache_free(other);
+	assert_int_equal(test_cache_scrape(&test, page_later), 0);
+	series_store_stats(test.store, &stats);
+	assert_int_equal(stats.thawed_bytes, one_block);
+	assert_int_equal(stats.frozen_bytes, 0);
+	assert_int_equal(test_cache_scrape(&test, page), 0);
+	series_store_stats(test.store, &stats);
+	assert_int_equal(stats.thaws, 1);
+	test_cache_done(&test);
+}
+
 /* ---- running out of memory --------------------------------------------------------------------------- */
 
 static int three_scrapes(void *arg)
@@ -265,6 +296,7 @@ int main(void)
 		cmocka_unit_test(a_warm_scrape_allocates_nothing),
 		cmocka_unit_test(order_that_changes_allocates_nothing_either),
 		cmocka_unit_test(stats_follow_the_blocks),
+		cmocka_unit_test(a_frozen_block_is_thawed_for_good_when_room_appears),
 		cmocka_unit_test(running_out_of_memory_is_reported_and_leaks_nothing),
 		cmocka_unit_test(the_scrape_after_a_failed_allocation_is_right),
 		cmocka_unit_test(hostile_pages_cost_linear_time),

@@ -54,6 +54,7 @@ int series_store_new(uint64_t series_memory_bytes, struct series_store **ret_sto
 /* What only scrapes with new series need. */
 static void free_draft(struct series_store *store)
 {
+	buf_done(&store->scratch); /* as large as a block when it was used to freeze one */
 	tables_done(&store->draft);
 	tables_done(&store->packed);
 	for (int i = 0; i < LOOKUP_COUNT; i++)
@@ -399,14 +400,13 @@ static int emit(struct ingest *in, const struct view *fresh, struct otlp_batch *
 
 static int finish_unchanged(struct ingest *in, struct otlp_batch *batch)
 {
-	uint64_t stale_before = in->result->stale_points;
 	int result = emit(in, &in->view, batch);
 	if (result < 0)
 		return result;
-	if (in->reflag || in->result->stale_points > stale_before) {
+	bool touched = in->reflag || in->result->stale_points > 0;
+	if (touched)
 		mark_exported(in, &in->view);
-		cache_touched(in->cache, in->block);
-	}
+	cache_keep_same(in->cache, in->block, touched);
 	return 0;
 }
 
@@ -441,11 +441,12 @@ static int finish(struct ingest *in, struct otlp_batch *batch)
 	in->changed |= in->lines_seen != in->view.line_count || has_aging_family(&in->view);
 	/* An empty body of a target that never had a series still leaves a block, with nothing but the target's resource. */
 	int result = in->changed || !in->block ? finish_changed(in, batch) : finish_unchanged(in, batch);
-	if (result == 0)
-		in->cache->unsettled = in->unsettled;
-	if (result == 0)
-		in->cache->format = in->parser.format;
-	return result;
+	if (result < 0)
+		return result;
+	in->cache->unsettled = in->unsettled;
+	in->cache->format = in->parser.format;
+	in->cache->silent = false;
+	return 0;
 }
 
 /* ---- ingest ------------------------------------------------------------------------------------------------------ */
@@ -538,20 +539,21 @@ int series_ingest(struct series_cache *cache, enum expo_format format, struct sp
 
 int series_fail(struct series_cache *cache, uint64_t time_ns, struct otlp_batch *batch, uint64_t *ret_stale_points)
 {
-	int result;
+	int result = 0;
 	uint64_t count = 0;
-	char *block = cache_thaw(cache, &result);
-	*ret_stale_points = 0;
-	if (!block)
-		return result;
-	struct view view = block_view(block);
-	struct ingest nothing = {.scrape = ++cache->scrape};
-	result = emit_stale(cache->store, &view, nothing.scrape, time_ns, batch, &count);
+	char *block = cache->silent ? NULL : cache_thaw(cache, &result);
+	if (block) {
+		struct view view = block_view(block);
+		struct ingest nothing = {.scrape = ++cache->scrape};
+		result = emit_stale(cache->store, &view, nothing.scrape, time_ns, batch, &count);
+		if (result == 0) {
+			mark_exported(&nothing, &view);
+			cache_keep_same(cache, block, count > 0);
+		}
+	}
 	if (result < 0)
 		return result;
-	mark_exported(&nothing, &view);
-	if (count > 0)
-		cache_touched(cache, block);
+	cache->silent = true;
 	*ret_stale_points = count;
 	return 0;
 }

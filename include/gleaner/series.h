@@ -4,7 +4,7 @@
  * block (offsets, no pointers): keys, line index, records. A line that follows the
  * same line as last time costs one memcmp and two stores; a line that moved costs a
  * hash and a verification; only a new line is parsed for labels, relabelled and
- * encoded. Between scrapes the coldest blocks are kept compressed (frozen).
+ * encoded. Between scrapes blocks that find no room in the store's memory are kept compressed (frozen).
  */
 #pragma once
 
