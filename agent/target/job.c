@@ -170,6 +170,7 @@ static int hash_content(struct target_job *job, const struct target_job_options 
 	struct buf bytes;
 	buf_init(&bytes, JOB_MAX_BYTES);
 	target_job_pack(job, &bytes);
+	bool fits = bytes.len <= TARGET_PACKED_MAX;
 	uint64_t packed = hash_bytes(buf_view(&bytes), 0);
 	pack_rules(options->relabel_configs.items, options->relabel_configs.count, &bytes);
 	pack_pairs(&job->external_labels, &bytes);
@@ -179,6 +180,9 @@ static int hash_content(struct target_job *job, const struct target_job_options 
 	buf_done(&bytes);
 	if (result < 0)
 		return error_set(err, -result, "%s", result == -ENOMEM ? "out of memory" : "too large");
+	if (!fits)
+		return error_set(err, EINVAL, "larger than %d MiB, rules, parameters and certificates together",
+			TARGET_PACKED_MAX >> 20);
 	job->packed = packed;
 	job->content = content;
 	return 0;

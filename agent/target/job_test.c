@@ -278,6 +278,24 @@ static void the_ca_file_is_read_into_the_job(void **state)
 	target_job_unref(job);
 }
 
+/* Else a scraper could never be told of it, and none would start any more. */
+static void a_job_that_no_message_holds_is_refused(void **state)
+{
+	(void)state;
+	enum { LARGE = 5 << 20 };
+	char *text = malloc(LARGE + 1);
+	memset(text, 'x', LARGE);
+	text[LARGE] = '\0';
+	const char *values[] = {text};
+	struct option_list param = {"q", {values, 1}};
+	struct target_job_options options = {.job_name = "web", .params = {&param, 1}};
+	struct target_job *job = NULL;
+	struct error err = {""};
+	assert_int_equal(target_job_new(&options, &global, &job, &err), -EINVAL);
+	assert_string_equal(err.text, "job `web`: larger than 4 MiB, rules, parameters and certificates together");
+	free(text);
+}
+
 static int attempt(void *arg)
 {
 	(void)arg;
@@ -319,6 +337,7 @@ int main(void)
 		cmocka_unit_test(the_same_options_give_the_same_content),
 		cmocka_unit_test(errors_name_the_job_and_the_key),
 		cmocka_unit_test(the_ca_file_is_read_into_the_job),
+		cmocka_unit_test(a_job_that_no_message_holds_is_refused),
 		cmocka_unit_test(running_out_of_memory_fails_cleanly),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

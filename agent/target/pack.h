@@ -3,7 +3,8 @@
 
 #include "gleaner/target.h"
 
-enum { TARGET_PACKED_MAX = 8 << 20 }; /* bytes of one packed job or target */
+/* Bytes of one packed job or target: what a message between the processes holds. */
+enum { TARGET_PACKED_MAX = 4 << 20 };
 
 void pack_rules(const struct relabel_rule *rules, size_t count, struct buf *out);
 void pack_pairs(const struct option_pairs *pairs, struct buf *out);

@@ -102,7 +102,7 @@ static int set_labels(struct target *target, bool explicit_port, struct labels s
 static int set_hashes(struct target *target, struct span identity)
 {
 	struct buf bytes;
-	buf_init(&bytes, TARGET_PACKED_MAX);
+	buf_init(&bytes, TARGET_PACKED_MAX - 64); /* target_pack puts key and content before the body */
 	buf_printf(&bytes, "%d/%zu/", (int)target->origin, target->job->name.len);
 	buf_span(&bytes, target->job->name);
 	buf_span(&bytes, identity);
@@ -135,7 +135,9 @@ static int finish(struct target *target, struct span identity, struct labels_bui
 		result = set_url(target, explicit_port, labels, relabelled->arena, err);
 	if (result == 0)
 		result = set_labels(target, explicit_port, seeded, labels);
-	return result < 0 ? result : set_hashes(target, identity);
+	if (result == 0)
+		result = set_hashes(target, identity);
+	return result == -EMSGSIZE ? error_set(err, EINVAL, "its labels are too large") : result;
 }
 
 /* 1 made, 0 dropped. */
