@@ -35,21 +35,28 @@ struct series_store {
 	struct series_stats stats;
 
 	/* Scratch of the one ingest that runs at a time. */
-	struct buf thawed;           /* a frozen block's content */
 	struct tables draft, packed; /* the tables while they change, and as they will be */
 	struct lookup lookups[LOOKUP_COUNT];
-	unsigned quiet;         /* ingests since one drafted */
-	struct buf seen;        /* a byte a line */
-	struct buf values;      /* a double a member; ABSENT until its sample comes */
-	struct buf point_times; /* uint64_t ns a point, 0: not yet; only with explicit timestamps */
-	struct buf runs;        /* struct run */
-	struct buf exemplars;   /* struct pending_exemplar */
+	unsigned quiet; /* ingests since one drafted */
+	union {
+		struct {
+			struct buf thawed;      /* a frozen block's content */
+			struct buf seen;        /* a byte a line */
+			struct buf values;      /* a double a member; ABSENT until its sample comes */
+			struct buf point_times; /* uint64_t ns a point, 0: not yet; only with explicit timestamps */
+			struct buf runs;        /* struct run */
+			struct buf exemplars;   /* struct pending_exemplar */
+			struct buf exposed;     /* struct label: a sample's labels as in the body, empty ones too */
+			struct buf bounds;      /* double: of one histogram or summary */
+			struct buf counts;      /* uint64_t, or double for a summary's values: likewise */
+			/* Whatever is being built, by what it most often is. */
+			struct buf attributes, scope_attributes, message, name, scratch;
+		};
+		struct buf buffers[14];
+	};
 	struct arena exemplar_arena;
 	struct arena labels_arena; /* one sample's labels */
 	struct arena pack_arena;
-	struct buf exposed; /* struct label: labels as they stood in the body, empty ones too */
-	struct buf attributes, scope_attributes, message, name, scratch;
-	struct buf bounds, counts; /* of one histogram: double, uint64_t */
 };
 
 struct series_cache {
@@ -136,6 +143,11 @@ uint64_t hash_text(const struct ingest *in, struct span text);
 uint64_t hash_two(const struct ingest *in, uint64_t a, struct span b);
 uint64_t hash_member(const struct ingest *in, const struct member *member);
 uint64_t hash_scope(const struct ingest *in, uint32_t resource, struct span message, struct span schema_url);
+
+/* ---- read.c: lines ------------------------------------------------------------------ */
+
+/* Takes all samples of the body. 0; -EBADMSG with result->failure and err; -ENOMEM, -EMSGSIZE (a table's ceiling). */
+int read_body(struct ingest *in);
 
 /* ---- derive.c: a new line to what its samples mean ------------------------------- */
 
