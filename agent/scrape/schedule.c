@@ -6,6 +6,7 @@
  *    ended, at the first tick after now: what passed meanwhile is counted as missed, never queued.
  * 3. A scraper that takes over from a dead one is told the last tick that was committed. When the tick after it belongs to
  *    the present interval, it is due at once: nobody loses a scrape to a neighbour's crash.
+ * 4. An entry whose port just opened is due at once. That scrape stands between two ticks, which stay where they are.
  * Failure mode: a clock that jumps back makes entries wait at most one interval (see scrape_schedule_due).
  */
 #include "gleaner/scrape.h"
@@ -139,10 +140,21 @@ int scrape_schedule_again(
 	uint64_t after = entry->tick_ns + 1 > now_wall_ns ? entry->tick_ns + 1 : now_wall_ns;
 	uint64_t next = scrape_first_tick(entry->key, entry->interval_ns, after);
 	if (next > entry->tick_ns)
-		entry->missed += (next - entry->tick_ns) / entry->interval_ns - 1;
+		entry->missed += (next - entry->tick_ns - 1) / entry->interval_ns; /* ticks between the two */
 	entry->not_before_ns = not_before_ns;
 	if (not_before_ns > next)
 		next = scrape_first_tick(entry->key, entry->interval_ns, not_before_ns);
 	entry->tick_ns = next;
 	return heap_add(schedule, entry);
+}
+
+bool scrape_schedule_now(struct scrape_schedule *schedule, struct scrape_entry *entry, uint64_t now_wall_ns)
+{
+	if (entry->heap_index == SIZE_MAX || entry->not_before_ns > now_wall_ns)
+		return false;
+	if (entry->tick_ns > now_wall_ns) { /* else it is due already */
+		entry->tick_ns = now_wall_ns;
+		sift_up(schedule, entry->heap_index);
+	}
+	return true;
 }

@@ -151,6 +151,67 @@ static void back_off_keeps_the_phase(void **state)
 	scrape_schedule_done(&schedule);
 }
 
+static void a_port_that_opens_is_scraped_between_two_ticks(void **state)
+{
+	struct scrape_entry entries[3] = {{.key = 5, .interval_ns = 10u * S}, {.key = 6, .interval_ns = 10u * S},
+		{.key = 7, .interval_ns = 10u * S}};
+	struct scrape_entry *entry = &entries[2];
+	struct scrape_schedule schedule;
+	uint64_t wait, now = 1000u * S;
+	(void)state;
+	scrape_schedule_init(&schedule);
+	for (size_t i = 0; i < ARRAY_SIZE(entries); i++)
+		scrape_schedule_add(&schedule, &entries[i], 0, now);
+	uint64_t tick = entry->tick_ns;
+	now = tick - 1u * S;
+	while (scrape_schedule_due(&schedule, now, &wait)) /* the others */
+		;
+	assert_true(scrape_schedule_now(&schedule, entry, now));
+	assert_ptr_equal(scrape_schedule_due(&schedule, now, &wait), entry);
+	assert_true(entry->tick_ns == now);
+	assert_false(scrape_schedule_now(&schedule, entry, now + 1)); /* in flight */
+	scrape_schedule_again(&schedule, entry, 0, now + 10);
+	assert_true(entry->tick_ns == tick);
+	assert_int_equal(entry->missed, 0);
+	scrape_schedule_remove(&schedule, entry);
+	scrape_schedule_done(&schedule);
+}
+
+static void what_is_missed_by_such_a_scrape_counts(void **state)
+{
+	struct scrape_entry entry = {.key = 5, .interval_ns = 10u * S};
+	struct scrape_schedule schedule;
+	uint64_t wait;
+	(void)state;
+	scrape_schedule_init(&schedule);
+	scrape_schedule_add(&schedule, &entry, 0, 1000u * S);
+	uint64_t tick = entry.tick_ns;
+	assert_true(scrape_schedule_now(&schedule, &entry, tick - 4u * S));
+	scrape_schedule_due(&schedule, tick - 4u * S, &wait);
+	scrape_schedule_again(&schedule, &entry, 0, tick + 1u * S); /* it took 5 s */
+	assert_int_equal(entry.missed, 1);
+	assert_true(entry.tick_ns == tick + 10u * S);
+	scrape_schedule_done(&schedule);
+}
+
+static void a_port_that_opens_ends_no_back_off(void **state)
+{
+	struct scrape_entry entry = {.key = 5, .interval_ns = 10u * S};
+	struct scrape_schedule schedule;
+	uint64_t wait;
+	(void)state;
+	scrape_schedule_init(&schedule);
+	scrape_schedule_add(&schedule, &entry, 0, 0);
+	uint64_t tick = entry.tick_ns;
+	scrape_schedule_due(&schedule, tick, &wait);
+	scrape_schedule_again(&schedule, &entry, tick + 61u * S, tick + 1);
+	assert_false(scrape_schedule_now(&schedule, &entry, tick + 60u * S));
+	assert_true(entry.tick_ns == tick + 70u * S);
+	assert_true(scrape_schedule_now(&schedule, &entry, tick + 61u * S)); /* it is over */
+	assert_ptr_equal(scrape_schedule_due(&schedule, tick + 61u * S, &wait), &entry);
+	scrape_schedule_done(&schedule);
+}
+
 static int add_one(void *arg)
 {
 	struct scrape_entry entry = {.key = 5, .interval_ns = 10u * S};
@@ -179,6 +240,9 @@ int main(void)
 		cmocka_unit_test(a_new_scraper_catches_up_only_the_tick_of_the_present_interval),
 		cmocka_unit_test(a_clock_set_back_costs_at_most_one_interval),
 		cmocka_unit_test(back_off_keeps_the_phase),
+		cmocka_unit_test(a_port_that_opens_is_scraped_between_two_ticks),
+		cmocka_unit_test(what_is_missed_by_such_a_scrape_counts),
+		cmocka_unit_test(a_port_that_opens_ends_no_back_off),
 		cmocka_unit_test(running_out_of_memory_is_an_error_and_no_leak),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -241,3 +241,10 @@ void flights_start_due(struct scraper *scraper)
 		flight_fetch(flight, -1);
 	}
 }
+
+void flight_start_now(struct scraper *scraper, uint64_t key)
+{
+	struct scraper_target *target = scraper_find_target(scraper, key);
+	if (target && scrape_schedule_now(&scraper->schedule, &target->entry, clock_wall(&scraper->clock)))
+		flights_start_due(scraper);
+}

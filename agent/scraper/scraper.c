@@ -124,6 +124,9 @@ static void on_message(void *arg, const struct wire_message *message)
 	case WIRE_TARGET_GONE:
 		scraper_remove_target(scraper, key->key);
 		break;
+	case WIRE_SCRAPE_NOW:
+		flight_start_now(scraper, key->key);
+		break;
 	case WIRE_SOCKET:
 		flight_got_socket(scraper, message);
 		break;

@@ -86,6 +86,8 @@ void scraper_free_all(struct scraper *scraper);
 
 /* flight.c: one scrape from its tick to its report. */
 void flights_start_due(struct scraper *scraper);
+/* The target's port just opened: no use in waiting for its tick. */
+void flight_start_now(struct scraper *scraper, uint64_t key);
 void flight_got_socket(struct scraper *scraper, const struct wire_message *message);
 void flight_cancel(struct scraper *scraper, struct scraper_target *target);
 void flights_free(struct scraper *scraper);

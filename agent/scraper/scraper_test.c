@@ -146,10 +146,9 @@ static void send_settings(struct scene *scene)
 	tell(scene, WIRE_SETTINGS, &settings, SPAN_NONE);
 }
 
-/* A target that is due every 200 ms. */
-static void send_target(struct scene *scene, uint64_t timeout_ns)
+static void send_target_every(struct scene *scene, uint64_t interval_ns, uint64_t timeout_ns)
 {
-	struct target_global_options global = {.scrape_interval_ns = 200 * NS_PER_MS, .scrape_timeout_ns = timeout_ns};
+	struct target_global_options global = {.scrape_interval_ns = interval_ns, .scrape_timeout_ns = timeout_ns};
 	struct target_job_options options = {.job_name = "web"};
 	struct label address = {SPAN("__address__"), SPAN_NONE};
 	struct error err = {""};
@@ -167,6 +166,12 @@ static void send_target(struct scene *scene, uint64_t timeout_ns)
 	tell(scene, WIRE_TARGET, &(struct wire_target){.key = scene->target->key, .job_id = scene->job->content},
 		buf_view(&packed));
 	buf_done(&packed);
+}
+
+/* A target that is due every 200 ms. */
+static void send_target(struct scene *scene, uint64_t timeout_ns)
+{
+	send_target_every(scene, 200 * NS_PER_MS, timeout_ns);
 }
 
 static void send_socket(struct scene *scene)
@@ -238,6 +243,21 @@ static void a_socket_that_comes_after_the_timeout_ends_this_scrape_only(void **s
 	await(scene, WIRE_DIAL);
 }
 
+static void a_target_whose_port_opens_is_scraped_at_once(void **state)
+{
+	struct scene *scene = *state;
+	send_settings(scene);
+	send_target_every(scene, 24 * 3600 * NS_PER_SEC, NS_PER_SEC);
+	tell(scene, WIRE_SCRAPE_NOW, &(struct wire_key){scene->target->key + 1}, SPAN_NONE); /* went meanwhile */
+	tell(scene, WIRE_SCRAPE_NOW, &(struct wire_key){scene->target->key}, SPAN_NONE);
+	await(scene, WIRE_DIAL);                                                         /* the tick is hours away */
+	tell(scene, WIRE_SCRAPE_NOW, &(struct wire_key){scene->target->key}, SPAN_NONE); /* in flight: no second one */
+	send_socket(scene);
+	await(scene, WIRE_SCRAPED);
+	assert_int_equal(scene->scraped.up, 1);
+	assert_int_equal(scene->counts[WIRE_DIAL], 1);
+}
+
 static void a_target_that_goes_leaves_stale_points(void **state)
 {
 	struct scene *scene = *state;
@@ -301,6 +321,7 @@ int main(void)
 		TEST(a_scrape_is_reported_after_its_record),
 		TEST(a_dial_that_was_refused_is_a_scrape_that_failed),
 		TEST(a_socket_that_comes_after_the_timeout_ends_this_scrape_only),
+		TEST(a_target_whose_port_opens_is_scraped_at_once),
 		TEST(a_target_that_goes_leaves_stale_points),
 		TEST(it_has_no_privileges),
 		TEST(what_it_cannot_work_with_ends_it),

@@ -17,6 +17,7 @@ static const struct wire_shape shapes[WIRE_TYPE_COUNT] = {
 	[WIRE_JOB_GONE] = {sizeof(struct wire_job), 0, TO_SCRAPER},
 	[WIRE_TARGET] = {sizeof(struct wire_target), 4u << 20, TO_SCRAPER},
 	[WIRE_TARGET_GONE] = {sizeof(struct wire_key), 0, TO_SCRAPER},
+	[WIRE_SCRAPE_NOW] = {sizeof(struct wire_key), 0, TO_SCRAPER},
 	[WIRE_SOCKET] = {sizeof(struct wire_socket), 512, TO_SCRAPER},
 	[WIRE_STOP] = {0, 0, TO_SCRAPER},
 	[WIRE_HEARTBEAT] = {sizeof(struct wire_heartbeat), 0, TO_CORE},

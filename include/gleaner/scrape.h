@@ -32,7 +32,8 @@ uint64_t scrape_first_tick(uint64_t key, uint64_t interval_ns, uint64_t now_wall
 /* Who is due. A heap of entries the owner embeds; one in flight per entry; missed ticks are counted, never queued. */
 struct scrape_entry {
 	uint64_t key, interval_ns;
-	uint64_t tick_ns;       /* the next (or, in flight, the present) tick, wall clock */
+	uint64_t
+		tick_ns; /* the next (or, in flight, the present) tick, wall clock; or when scrape_schedule_now was called */
 	uint64_t not_before_ns; /* of its back-off; 0: none */
 	uint64_t missed;        /* ticks that passed while the entry was in flight or the process was late */
 	size_t heap_index;      /* SIZE_MAX: not in the heap */
@@ -53,6 +54,9 @@ struct scrape_entry *scrape_schedule_due(struct scrape_schedule *schedule, uint6
 /* Its scrape ended: back into the heap at its next tick after now; not before `not_before_ns` (back-off; 0: none). */
 int scrape_schedule_again(
 	struct scrape_schedule *schedule, struct scrape_entry *entry, uint64_t not_before_ns, uint64_t now_wall_ns);
+/* An entry that waits for its tick becomes due at once, at a time that is no tick; its phase stays. Nothing changes for one that is in
+ * flight or backs off: false. */
+bool scrape_schedule_now(struct scrape_schedule *schedule, struct scrape_entry *entry, uint64_t now_wall_ns);
 
 /* ---- fetch ---------------------------------------------------------------------- */
 

@@ -29,6 +29,7 @@ enum wire_type {
 	WIRE_JOB_GONE, /* struct wire_job: after its targets */
 	WIRE_TARGET,   /* struct wire_target, tail: target_pack. A known key is replaced and keeps its series cache */
 	WIRE_TARGET_GONE, /* struct wire_key: stale points are sent */
+	WIRE_SCRAPE_NOW,  /* struct wire_key: its port just opened: due at once, unless in flight or backing off */
 	WIRE_SOCKET,      /* struct wire_socket, fd when error is 0, tail: error text: the answer to WIRE_DIAL */
 	WIRE_STOP,        /* no struct: finish, flush, answer WIRE_STOPPED, exit */
 	/* scraper -> core */
