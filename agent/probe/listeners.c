@@ -467,7 +467,7 @@ static void port_opened(struct listeners *l, struct port *port, uint64_t now_ns,
 			l->events.closed(l->events.arg, &port->about);
 	} else if (announced) {
 		port->state = PORT_OPEN;
-		port->due_ns = UINT64_MAX;
+		set_due(l, port, now_ns + settle_ns);
 	} else {
 		port->state = PORT_PENDING;
 		set_due(l, port, port->about.port ? now_ns + settle_ns : UINT64_MAX);
@@ -674,6 +674,10 @@ static void run_port(struct listeners *l, struct port *port, uint64_t now_ns)
 		port->state = PORT_OPEN;
 		port->due_ns = UINT64_MAX;
 		announce(l, port);
+	} else if (port->state == PORT_OPEN) {
+		port->due_ns = UINT64_MAX;
+		if (l->events.reopened)
+			l->events.reopened(l->events.arg, &port->about);
 	} else if (port->state == PORT_CLOSING) {
 		port->state = PORT_GONE;
 		set_due(l, port, later(now_ns, port->closes_since_ns + l->limits.flap_window_ns));

@@ -140,6 +140,8 @@ struct listener {
 struct listeners_events {
 	/* The port counts as open: it stayed so for `settle`, or it was in a snapshot. */
 	void (*opened)(void *arg, const struct listener *listener);
+	/* It had closed and opened again within `grace`, and stayed so for `settle`: never closed, but another server. May be NULL. */
+	void (*reopened)(void *arg, const struct listener *listener);
 	/* It has been closed for longer than `grace`. */
 	void (*closed)(void *arg, const struct listener *listener);
 	/* A cgroup of a pod that listeners_pod_add has not named: worth asking the kubelet. At most one a second in all. */
