@@ -97,6 +97,22 @@ struct labels labels_builder_view(const struct labels_builder *builder)
 	return (struct labels){builder->items, builder->count};
 }
 
+int labels_copy(struct arena *arena, struct labels labels, struct labels *ret_copy)
+{
+	struct label *items = arena_alloc(arena, labels.count * sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	for (size_t i = 0; i < labels.count; i++) {
+		const struct label *from = &labels.items[i];
+		items[i].name = span_of(arena_spandup(arena, from->name), from->name.len);
+		items[i].value = span_of(arena_spandup(arena, from->value), from->value.len);
+		if (!items[i].name.ptr || !items[i].value.ptr)
+			return -ENOMEM;
+	}
+	*ret_copy = (struct labels){items, labels.count};
+	return 0;
+}
+
 int buf_labels(struct buf *buf, struct labels labels)
 {
 	buf_char(buf, '{');

@@ -8,14 +8,9 @@
 
 #include "internal.h"
 
-static struct span id_span(const uint64_t *id)
-{
-	return span_of((const char *)id, sizeof(*id));
-}
-
 struct core_target *targets_find(struct core *core, uint64_t key)
 {
-	return map_get(&core->targets, id_span(&key));
+	return map_get(&core->targets, span_u64(&key));
 }
 
 struct worker *targets_worker(struct core *core, uint64_t key)
@@ -72,13 +67,13 @@ int targets_send_all(struct core *core, struct worker *worker)
 /* Finds or makes the job's record; a new one is told to all scrapers. NULL: no memory. */
 static struct core_job *job_take(struct core *core, struct target_job *job)
 {
-	struct core_job *known = map_get(&core->jobs, id_span(&job->content));
+	struct core_job *known = map_get(&core->jobs, span_u64(&job->content));
 	if (known) {
 		known->targets++;
 		return known;
 	}
 	known = calloc(1, sizeof(*known));
-	if (!known || map_put(&core->jobs, id_span(&job->content), known) < 0) {
+	if (!known || map_put(&core->jobs, span_u64(&job->content), known) < 0) {
 		free(known);
 		return NULL;
 	}
@@ -95,7 +90,7 @@ static void job_release(struct core *core, struct core_job *job)
 		return;
 	for (size_t i = 0; i < core->worker_count; i++)
 		worker_send(&core->workers[i], WIRE_JOB_GONE, &(struct wire_job){job->job->content}, SPAN_NONE);
-	map_remove(&core->jobs, id_span(&job->job->content));
+	map_remove(&core->jobs, span_u64(&job->job->content));
 	target_job_unref(job->job);
 	free(job);
 }
@@ -118,7 +113,7 @@ static void target_added(void *arg, struct target *target)
 		return;
 	}
 	*added = (struct core_target){.target = target_ref(target), .job = job};
-	if (map_put(&core->targets, id_span(&target->key), added) < 0) {
+	if (map_put(&core->targets, span_u64(&target->key), added) < 0) {
 		core_target_free(core, added);
 		log_error(&core->log, "target %.*s: out of memory, it is not scraped", SPAN_ARGS(target->url));
 		return;
@@ -129,7 +124,7 @@ static void target_added(void *arg, struct target *target)
 static void target_removed(void *arg, struct target *target)
 {
 	struct core *core = arg;
-	struct core_target *gone = map_remove(&core->targets, id_span(&target->key));
+	struct core_target *gone = map_remove(&core->targets, span_u64(&target->key));
 	if (!gone)
 		return;
 	worker_send(targets_worker(core, target->key), WIRE_TARGET_GONE, &(struct wire_key){target->key}, SPAN_NONE);
@@ -149,10 +144,10 @@ static void target_changed(void *arg, struct target *old_target, struct target *
 	}
 	struct core_job *old_job = changed->job;
 	struct target *old = changed->target;
-	map_remove(&core->targets, id_span(&old->key)); /* its key lies in the old target */
+	map_remove(&core->targets, span_u64(&old->key)); /* its key lies in the old target */
 	changed->target = target_ref(target);
 	changed->job = job;
-	map_put(&core->targets, id_span(&target->key), changed); /* cannot fail: a place was just freed */
+	map_put(&core->targets, span_u64(&target->key), changed); /* cannot fail: a place was just freed */
 	send_target(targets_worker(core, target->key), changed);
 	job_release(core, old_job);
 	target_unref(old);

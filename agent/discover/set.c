@@ -47,22 +47,6 @@ static int group_new(struct target_job *job, size_t job_index, const struct kube
 	return 0;
 }
 
-static int copy_labels(struct arena *arena, struct labels from, struct labels *ret_labels)
-{
-	struct label *items = arena_alloc(arena, from.count * sizeof(*items));
-	if (!items)
-		return -ENOMEM;
-	for (size_t i = 0; i < from.count; i++) {
-		struct label label = from.items[i];
-		const char *name = arena_spandup(arena, label.name), *value = arena_spandup(arena, label.value);
-		if (!name || !value)
-			return -ENOMEM;
-		items[i] = (struct label){span_of(name, label.name.len), span_of(value, label.value.len)};
-	}
-	*ret_labels = (struct labels){items, from.count};
-	return 0;
-}
-
 static int group_refuse(struct group *group, struct labels discovered, const struct error *err)
 {
 	for (size_t i = 0; i < group->refusal_count; i++) {
@@ -73,7 +57,7 @@ static int group_refuse(struct group *group, struct labels discovered, const str
 		return 0;
 	struct refusal *refusal = &group->refusals[group->refusal_count];
 	refusal->err = *err;
-	if (copy_labels(&group->arena, discovered, &refusal->discovered) < 0)
+	if (labels_copy(&group->arena, discovered, &refusal->discovered) < 0)
 		return -ENOMEM;
 	group->refusal_count++;
 	return 0;
@@ -124,14 +108,9 @@ struct group *set_group(const struct set *set, size_t job_index, struct span uid
 	return found ? *found : NULL;
 }
 
-static struct span key_span(const uint64_t *key)
-{
-	return span_of((const char *)key, sizeof(*key));
-}
-
 struct target *set_target(const struct set *set, uint64_t key)
 {
-	return map_get(&set->by_key, key_span(&key));
+	return map_get(&set->by_key, span_u64(&key));
 }
 
 void set_add_group(struct set *set, struct group *group)
@@ -151,7 +130,7 @@ static int show_dropped(const struct set *set, struct group *group, const struct
 		set->dropped_bytes + group->dropped_bytes + bytes > DROPPED_BYTES_MAX)
 		return 0;
 	struct discover_dropped dropped = {.job_name = group->job->name, .rule = rule};
-	if (copy_labels(&group->arena, found->labels, &dropped.discovered) < 0)
+	if (labels_copy(&group->arena, found->labels, &dropped.discovered) < 0)
 		return -ENOMEM;
 	group->dropped[group->dropped_count++] = dropped;
 	group->dropped_bytes += bytes;
@@ -265,7 +244,7 @@ static int flatten_group(struct flatten *flatten, const struct group *group)
 		if (map_get(&flatten->seen, key) || set_target(set, target->key))
 			continue;
 		if (map_put(&flatten->seen, key, target) < 0 ||
-			map_put(&set->by_key, key_span(&target->key), target) < 0)
+			map_put(&set->by_key, span_u64(&target->key), target) < 0)
 			return -ENOMEM;
 		set->targets[set->target_count++] = target;
 	}
@@ -285,7 +264,7 @@ static void end_job(struct set *set, const struct target_job *job, size_t job_in
 	if (job->limits.target_limit > 0 && count > job->limits.target_limit) {
 		set->over_limit[job_index] = count;
 		for (size_t i = first; i < set->target_count; i++)
-			map_remove(&set->by_key, key_span(&set->targets[i]->key));
+			map_remove(&set->by_key, span_u64(&set->targets[i]->key));
 		set->target_count = first;
 		return;
 	}

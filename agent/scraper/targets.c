@@ -6,11 +6,6 @@
 
 /* ---- jobs ----------------------------------------------------------------------- */
 
-static struct span id_span(const uint64_t *id)
-{
-	return span_of((const char *)id, sizeof(*id));
-}
-
 static void job_free(struct scraper_job *job)
 {
 	relabel_free(job->metric_relabel);
@@ -46,7 +41,7 @@ static int job_new(uint64_t id, struct span packed, struct scraper_job **ret_job
 
 void scraper_remove_job(struct scraper *scraper, uint64_t id)
 {
-	struct scraper_job *job = map_remove(&scraper->jobs, id_span(&id));
+	struct scraper_job *job = map_remove(&scraper->jobs, span_u64(&id));
 	if (!job)
 		return;
 	job->current = false;
@@ -63,7 +58,7 @@ void scraper_put_job(struct scraper *scraper, uint64_t id, struct span packed)
 		return;
 	}
 	scraper_remove_job(scraper, id);
-	result = map_put(&scraper->jobs, id_span(&job->id), job);
+	result = map_put(&scraper->jobs, span_u64(&job->id), job);
 	job->current = result == 0;
 	if (result < 0) {
 		job_free(job);
@@ -75,7 +70,7 @@ void scraper_put_job(struct scraper *scraper, uint64_t id, struct span packed)
 
 struct scraper_target *scraper_find_target(struct scraper *scraper, uint64_t key)
 {
-	return map_get(&scraper->targets, id_span(&key));
+	return map_get(&scraper->targets, span_u64(&key));
 }
 
 static void target_free(struct scraper *scraper, struct scraper_target *target)
@@ -92,7 +87,7 @@ static void target_free(struct scraper *scraper, struct scraper_target *target)
 static int target_make(struct scraper *scraper, const struct wire_target *fixed, struct span packed,
 	struct scraper_target **ret_target)
 {
-	struct scraper_job *job = map_get(&scraper->jobs, id_span(&fixed->job_id));
+	struct scraper_job *job = map_get(&scraper->jobs, span_u64(&fixed->job_id));
 	if (!job)
 		return -EBADMSG;
 	struct scraper_target *target = calloc(1, sizeof(*target));
@@ -119,7 +114,7 @@ static int target_make(struct scraper *scraper, const struct wire_target *fixed,
 static int target_enter(struct scraper *scraper, struct scraper_target *target, const struct wire_target *fixed)
 {
 	uint64_t now = clock_wall(&scraper->clock);
-	int result = map_put(&scraper->targets, id_span(&target->entry.key), target);
+	int result = map_put(&scraper->targets, span_u64(&target->entry.key), target);
 	if (result < 0)
 		return result;
 	if (fixed->not_before_ns > now) {
@@ -140,7 +135,7 @@ void scraper_put_target(struct scraper *scraper, const struct wire_target *fixed
 	if (old && !scrape_target_take_over(&target->scrape, &old->scrape))
 		scraper_remove_target(scraper, fixed->key);
 	else if (old) {
-		map_remove(&scraper->targets, id_span(&fixed->key));
+		map_remove(&scraper->targets, span_u64(&fixed->key));
 		target_free(scraper, old);
 	}
 	result = target_enter(scraper, target, fixed);
@@ -153,7 +148,7 @@ void scraper_put_target(struct scraper *scraper, const struct wire_target *fixed
 
 void scraper_remove_target(struct scraper *scraper, uint64_t key)
 {
-	struct scraper_target *target = map_remove(&scraper->targets, id_span(&key));
+	struct scraper_target *target = map_remove(&scraper->targets, span_u64(&key));
 	uint64_t stale_points = 0;
 	if (!target)
 		return;

@@ -131,19 +131,3 @@ int labels_resource(struct labels_builder *out, const struct target *target, boo
 	}
 	return out->failed;
 }
-
-int labels_copy(struct arena *arena, struct labels labels, struct labels *ret_copy)
-{
-	struct label *items = arena_alloc(arena, labels.count * sizeof(*items));
-	if (!items)
-		return -ENOMEM;
-	for (size_t i = 0; i < labels.count; i++) {
-		const struct label *from = &labels.items[i];
-		items[i].name = span_of(arena_spandup(arena, from->name), from->name.len);
-		items[i].value = span_of(arena_spandup(arena, from->value), from->value.len);
-		if (!items[i].name.ptr || !items[i].value.ptr)
-			return -ENOMEM;
-	}
-	*ret_copy = (struct labels){items, labels.count};
-	return 0;
-}

@@ -11,5 +11,3 @@ int labels_finish(struct labels_builder *labels);
 int labels_public(struct labels_builder *out, const struct target_job *job, struct labels finished);
 /* Resource attributes: of the URL, after relabelling, and of the pod, before it. 0, -ENOMEM. */
 int labels_resource(struct labels_builder *out, const struct target *target, bool explicit_port, struct labels seeded);
-/* Copies the set. 0, -ENOMEM. */
-int labels_copy(struct arena *arena, struct labels labels, struct labels *ret_copy);

@@ -42,6 +42,12 @@ static inline struct span span_str(const char *text)
 	return (struct span){text, text ? strlen(text) : 0};
 }
 
+/* The bytes of a number, as the key of a map. */
+static inline struct span span_u64(const uint64_t *number)
+{
+	return (struct span){(const char *)number, sizeof(*number)};
+}
+
 static inline bool span_eq(struct span a, struct span b)
 {
 	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
@@ -187,6 +193,8 @@ void labels_delete(struct labels_builder *builder, struct span name);
 struct span labels_builder_get(const struct labels_builder *builder, struct span name);
 /* A view of the builder's present content; valid until its next change. */
 struct labels labels_builder_view(const struct labels_builder *builder);
+/* Copies the set and its strings into the arena. 0 or -ENOMEM. */
+int labels_copy(struct arena *arena, struct labels labels, struct labels *ret_copy);
 /* {a="1", b="2"} with Prometheus' escaping. */
 int buf_labels(struct buf *buf, struct labels labels);
 
