@@ -206,7 +206,8 @@ int groups_settle(struct ingest *in);
 
 /* ---- pack.c -------------------------------------------------------------------------- */
 
-/* Writes the tables of this body's series into store->packed; renumbers the pending exemplars. Ages the families. 0, -ENOMEM. */
+/* Writes the tables of this body's series into store->packed; renumbers the pending exemplars. Ages the families. 0; -EBADMSG
+ * (target_info is too large) as read_body; -ENOMEM. */
 int pack_tables(struct ingest *in);
 
 /* ---- emit.c --------------------------------------------------------------------------- */

@@ -287,7 +287,7 @@ static int add_info(struct pack *pack, struct labels_builder *attributes, uint32
 	return result > 0 ? resource_add_info(attributes, labels) : result;
 }
 
-/* Lines are kept the last first, and a later line overrules an earlier one: recursion would do it, so would turning the list. */
+/* A list is kept the last line first, but a later line overrules an earlier one. */
 static struct info_line *in_order(struct info_line *list)
 {
 	struct info_line *turned = NULL;
@@ -304,10 +304,15 @@ static int encode_resource(struct pack *pack, uint32_t number, struct text *ret_
 {
 	const struct resource *resource = &pack->view->resources[number];
 	struct labels_builder attributes;
+	uint64_t limit = pack->in->target->limits.max_labels;
 	labels_builder_init(&attributes, pack->arena);
 	int result = 0;
-	for (struct info_line *info = in_order(pack->infos[number]); info && result == 0; info = info->next)
+	for (struct info_line *info = in_order(pack->infos[number]); info && result == 0; info = info->next) {
 		result = add_info(pack, &attributes, info->line);
+		if (result == 0 && attributes.count > limit)
+			result = fail_scrape(pack->in, SERIES_LABEL_LIMIT, "more than %llu labels in target_info",
+				(unsigned long long)limit);
+	}
 	struct buf *text = &pack->out->part[PART_TEXT];
 	ret_run->at = (uint32_t)text->len;
 	if (result == 0)

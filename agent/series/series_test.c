@@ -22,6 +22,10 @@ static void target_labels_win_or_fill_gaps(void **state)
 	assert_int_equal(test_cache_scrape(&test, "a{pod=\"x\",exported_pod=\"y\"} 1\nb{pod=\"\"} 2\n"), 0);
 	assert_text_has(&test, "point {exported_exported_pod=\"x\",exported_pod=\"y\",pod=\"p\"} start=0");
 	assert_text_has(&test, "point {pod=\"p\"} start=0");
+	assert_int_equal(test_cache_scrape(&test, "a{job=\"1\",pod=\"2\",instance=\"3\",exported_pod=\"4\"} 1\n"), 0);
+	assert_text_has(&test,
+		"point {exported_exported_pod=\"2\",exported_instance=\"3\",exported_job=\"1\",exported_pod="
+		"\"4\",pod=\"p\"} start=0");
 	test_cache_done(&test);
 
 	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
@@ -58,7 +62,8 @@ static void assert_fails(struct series_target limits, enum expo_format format, c
 {
 	struct test_cache test;
 	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
-	limits.labels = test.target.labels;
+	if (limits.labels.count == 0)
+		limits.labels = test.target.labels;
 	if (limits.limits.max_samples == 0)
 		limits.limits = test.target.limits;
 	test.target = limits;
@@ -78,6 +83,8 @@ static void bad_series_fail_the_scrape(void **state)
 		"label name \"x\" is not unique: invalid sample");
 	assert_fails(none, EXPO_TEXT, "a{__name__=\"b\"} 1\n", SERIES_BAD_SERIES,
 		"label name \"__name__\" is not unique: invalid sample");
+	struct series_target nameless = {.honor_labels = true, .labels = {with_pod, 1}};
+	assert_fails(nameless, EXPO_TEXT, "a 1\n", SERIES_BAD_SERIES, "job or instance cannot be found from labels");
 	assert_fails(none, EXPO_TEXT, "a 1\nb\n", SERIES_PARSE, "line 2: expected a value after the series");
 	assert_fails(none, EXPO_OPENMETRICS, "a 1\n", SERIES_PARSE, "line 2: no # EOF at the end");
 }
@@ -91,6 +98,9 @@ static void limits_fail_the_scrape(void **state)
 		"sample limit exceeded (1)");
 	assert_fails((struct series_target){.limits = {10, 1, 1000}}, EXPO_TEXT, "a{x=\"1\",y=\"2\"} 1\n",
 		SERIES_LABEL_LIMIT, "more than 1 labels on one series");
+	assert_fails((struct series_target){.limits = {10, 2, 1000}}, EXPO_TEXT,
+		"target_info{x=\"1\",y=\"2\"} 1\ntarget_info{z=\"3\"} 1\n", SERIES_LABEL_LIMIT,
+		"more than 2 labels in target_info");
 	assert_fails((struct series_target){.label_limit = 3}, EXPO_TEXT, "a{x=\"1\"} 1\n", SERIES_LABEL_LIMIT,
 		"label_limit exceeded (metric: a, number of labels: 4, limit: 3)");
 	assert_fails((struct series_target){.label_name_length_limit = 8}, EXPO_TEXT, "a{x23456789=\"1\"} 1\n",
@@ -145,6 +155,52 @@ static void metric_relabelling_decides_what_is_kept(void **state)
 	relabel_free(relabel);
 }
 
+/* What Prometheus' parser makes of le below a TYPE line, seen where le stays a label. */
+static void bounds_that_stay_labels_have_one_form(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *written, *form;
+	} cases[] = {
+		{"1", "1.0"},
+		{"10", "10.0"},
+		{"100000", "100000.0"},
+		{"1e6", "1e+06"},
+		{"1234567", "1.234567e+06"},
+		{"0.5", "0.5"},
+		{".25e1", "2.5"},
+		{"0.0001", "0.0001"},
+		{"0.00001", "1e-05"},
+		{"-0.1", "-0.1"},
+		{"+Inf", "+Inf"},
+		{"-inf", "-Inf"},
+		{"nan", "NaN"},
+		{"0x1", "0x1"},
+		{"0.30000000000000004", "0.30000000000000004"},
+	};
+	const char *name[] = {"__name__"};
+	const struct relabel_rule rule = {.action = RELABEL_REPLACE,
+		.source_labels = {name, 1},
+		.regex = "h_bucket",
+		.target_label = "__name__",
+		.replacement = "renamed"};
+	struct relabel *relabel = NULL;
+	struct error err;
+	assert_int_equal(relabel_compile(&rule, 1, &relabel, &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct test_cache test;
+		char body[128], point[128];
+		snprintf(body, sizeof(body), "# TYPE h histogram\nh_bucket{le=\"%s\"} 1\n", cases[i].written);
+		snprintf(point, sizeof(point), "point {le=\"%s\"}", cases[i].form);
+		assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+		test.target.metric_relabel = relabel;
+		assert_int_equal(test_cache_scrape(&test, body), 0);
+		assert_text_has(&test, point);
+		test_cache_done(&test);
+	}
+	relabel_free(relabel);
+}
+
 /* ---- the hash table ------------------------------------------------------------------------------------ */
 
 static void lookup_finds_all_of_one_hash_and_grows(void **state)
@@ -177,6 +233,7 @@ int main(void)
 		cmocka_unit_test(bad_series_fail_the_scrape),
 		cmocka_unit_test(limits_fail_the_scrape),
 		cmocka_unit_test(metric_relabelling_decides_what_is_kept),
+		cmocka_unit_test(bounds_that_stay_labels_have_one_form),
 		cmocka_unit_test(lookup_finds_all_of_one_hash_and_grows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
