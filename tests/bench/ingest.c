@@ -100,6 +100,32 @@ static struct page make_page(size_t samples, unsigned version, unsigned first_ob
 	return page;
 }
 
+/* Histograms of ten buckets, as most services have them; timestamps: each sample carries one, as cAdvisor's do. */
+static struct page make_histograms(size_t samples, unsigned version, bool timestamps)
+{
+	static const char *const bounds[] = {"0.005", "0.01", "0.05", "0.1", "0.5", "1", "2.5", "5", "10", "+Inf"};
+	static const char padding[EXPO_PADDING];
+	const char *end = timestamps ? " 1700000000000" : "";
+	struct page page = {.samples = 0};
+	buf_init(&page.bytes, 1 << 30);
+	buf_str(&page.bytes, "# HELP http_request_duration_seconds Time to answer.\n"
+			     "# TYPE http_request_duration_seconds histogram\n");
+	for (unsigned i = 0; page.samples < samples; i++) {
+		char labels_text[64];
+		unsigned count = i * 17 + version * 5;
+		snprintf(labels_text, sizeof(labels_text), "handler=\"/api/v1/item-%u\",method=\"GET\"", i);
+		for (unsigned bucket = 0; bucket < ARRAY_SIZE(bounds); bucket++)
+			buf_printf(&page.bytes, "http_request_duration_seconds_bucket{%s,le=\"%s\"} %u%s\n",
+				labels_text, bounds[bucket], count + bucket * 3, end);
+		buf_printf(&page.bytes,
+			"http_request_duration_seconds_sum{%s} %u.25%s\nhttp_request_duration_seconds_count{%s} %u%s\n",
+			labels_text, count, end, labels_text, count + 27, end);
+		page.samples += ARRAY_SIZE(bounds) + 2;
+	}
+	check(buf_append(&page.bytes, padding, sizeof(padding)), "page");
+	return page;
+}
+
 /* ---- a cache and its batch ------------------------------------------------------------------------------- */
 
 static const struct label labels[] = {{SPAN("container"), SPAN("kube-state-metrics")},
@@ -234,6 +260,16 @@ static double best_warm(const struct page *pages, size_t count, uint64_t memory,
 	return best;
 }
 
+static void bench_histograms(bool timestamps, const char *what)
+{
+	struct page pages[VERSIONS];
+	for (unsigned i = 0; i < VERSIONS; i++)
+		pages[i] = make_histograms(PAGE_SAMPLES, i, timestamps);
+	report(what, &pages[0], best_warm(pages, VERSIONS, UINT64_MAX, CODEC_NONE, NULL));
+	for (unsigned i = 0; i < VERSIONS; i++)
+		buf_done(&pages[i].bytes);
+}
+
 static void bench_time(void)
 {
 	struct page same[VERSIONS], shuffled[VERSIONS], churned[VERSIONS];
@@ -253,6 +289,8 @@ static void bench_time(void)
 	report("60 series come, 60 go", page, best_warm(churned, VERSIONS, UINT64_MAX, CODEC_NONE, NULL));
 	report("  likewise, thawed before and frozen after it", page,
 		best_warm(churned, VERSIONS, 0, CODEC_NONE, NULL));
+	bench_histograms(false, "histograms of ten buckets, warm");
+	bench_histograms(true, "  likewise, with timestamps");
 	for (int codec = CODEC_GZIP; codec <= CODEC_ZSTD; codec++) {
 		uint64_t bytes = 0;
 		char what[64];
