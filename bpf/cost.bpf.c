@@ -6,6 +6,7 @@
  *   on_switch     a marked thread leaves or enters a CPU: its time is added
  *   on_waking     a marked thread wakes a thread of its process: that one is marked as causal
  *   on_fork       a marked thread starts a thread (causal) or a process (other)
+ *   on_send       of a marked thread to a server of its own: who reads that is `other`
  *   on_timer_*    wake-ups out of a timer interrupt are nobody's doing
  *   on_recv2, on_send2: before 6.3, which has no sock_recv_length: no byte counts
  *
@@ -39,7 +40,8 @@ enum mark_kind { MARK_THREAD, MARK_CAUSAL, MARK_OTHER };
 
 struct mark {
 	__u64 generation, running_since_ns; /* 0: not on a CPU */
-	__u32 slot, kind, paused, tgid;
+	__u32 slot, kind, paused;
+	__u32 port; /* the server's, over whose connection it was marked; 0: not over a connection */
 };
 
 struct {
@@ -63,6 +65,19 @@ struct {
 	__type(key, struct tuple);
 	__type(value, __u32);
 } watches SEC(".maps");
+
+/* Connections that marked threads sent something over to another server, as that server sees them. Stale ones do no harm. */
+struct hop {
+	__u64 generation;
+	__u32 slot, pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct tuple);
+	__type(value, struct hop);
+} hops SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH); /* threads come and go */
@@ -152,12 +167,12 @@ static __always_inline void charge(struct mark *mark, struct cost_slot *slot, __
 }
 
 static __always_inline void mark_set(
-	struct mark *mark, __u32 index, struct cost_slot *slot, __u32 kind, __u32 tgid, __u64 running_since_ns)
+	struct mark *mark, __u32 index, struct cost_slot *slot, __u32 kind, __u32 port, __u64 running_since_ns)
 {
 	mark->slot = index;
 	mark->kind = kind;
 	mark->paused = 0;
-	mark->tgid = tgid;
+	mark->port = port;
 	mark->running_since_ns = running_since_ns;
 	mark->generation = slot->generation;
 	__sync_fetch_and_add(&sum_of(slot, kind)->threads, 1);
@@ -237,14 +252,17 @@ int BPF_PROG(on_dial, struct sock *sk, int oldstate, int newstate)
 
 /* ---- the server's reads and writes ---------------------------------------------- */
 
-/* Index of the slot that watches this server-side socket, or COST_SLOTS. */
-static __always_inline __u32 watched_slot(struct sock *sk)
+static __always_inline void server_view(struct sock *sk, struct tuple *ret_key)
 {
-	struct tuple key = {};
-	copy_addresses(sk, key.local, key.remote);
-	key.local_port = sk->__sk_common.skc_num;
-	key.remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
-	__u32 *slot = bpf_map_lookup_elem(&watches, &key);
+	copy_addresses(sk, ret_key->local, ret_key->remote);
+	ret_key->local_port = sk->__sk_common.skc_num;
+	ret_key->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+}
+
+/* Index of the slot that watches this server-side socket, or COST_SLOTS. */
+static __always_inline __u32 watched_slot(const struct tuple *key)
+{
+	__u32 *slot = bpf_map_lookup_elem(&watches, key);
 	return slot ? *slot : COST_SLOTS;
 }
 
@@ -271,8 +289,9 @@ static __always_inline void window_started(
 	slot->state = COST_RUNNING;
 }
 
-/* The current thread reads or writes the slot's connection: from now on its time is T. */
-static __always_inline struct mark *join(struct cost_slot *slot, __u32 index, struct task_struct *task, __u64 now_ns)
+/* The current thread reads or writes a connection of the slot. A thread that is marked for the slot already keeps the nearer kind. */
+static __always_inline struct mark *join(
+	struct cost_slot *slot, __u32 index, __u32 kind, __u16 port, struct task_struct *task, __u64 now_ns)
 {
 	struct mark *mark = mark_new(task);
 	if (!mark)
@@ -280,23 +299,36 @@ static __always_inline struct mark *join(struct cost_slot *slot, __u32 index, st
 	struct cost_slot *before = open_slot(mark);
 	if (before)
 		charge(mark, before, now_ns);
-	if (before == slot && mark->kind == MARK_THREAD)
+	if (before == slot && mark->kind <= kind)
 		mark->paused = 0;
 	else
-		mark_set(mark, index, slot, MARK_THREAD, task->tgid, now_ns);
+		mark_set(mark, index, slot, kind, port, now_ns);
 	return mark;
 }
 
+/* Another server reads or writes what a marked thread sent it: its time is `other`. true when it was so. */
+static __always_inline bool join_hop(const struct tuple *key, struct task_struct *task, __u64 now_ns)
+{
+	struct hop *hop = bpf_map_lookup_elem(&hops, key);
+	struct cost_slot *slot = hop ? slot_at(hop->slot) : 0;
+	if (!slot || slot->state != COST_RUNNING || slot->generation != hop->generation)
+		return false;
+	slot->hop_tgid = task->tgid;
+	join(slot, hop->slot, MARK_OTHER, key->local_port, task, now_ns);
+	return true;
+}
+
 /* A read of another connection: when the current thread is marked through the same port, it serves somebody else now. */
-static __always_inline void leave(struct sock *sk, struct task_struct *task, __u64 now_ns)
+static __always_inline void leave(__u16 port, struct task_struct *task, __u64 now_ns)
 {
 	struct mark *mark = mark_of(task);
 	struct cost_slot *slot = mark ? open_slot(mark) : 0;
-	if (!slot || mark->paused || slot->local_port != sk->__sk_common.skc_num)
+	if (!slot || mark->paused || mark->port != port)
 		return;
 	charge(mark, slot, now_ns);
 	mark->paused = 1;
-	slot->flags |= COST_SHARED;
+	if (port == slot->local_port)
+		slot->flags |= COST_SHARED;
 }
 
 static __always_inline void server_read(struct sock *sk, __u32 bytes, __u32 flags)
@@ -305,32 +337,25 @@ static __always_inline void server_read(struct sock *sk, __u32 bytes, __u32 flag
 		return;
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 now_ns = bpf_ktime_get_ns();
-	__u32 index = watched_slot(sk);
+	struct tuple key = {};
+	server_view(sk, &key);
+	__u32 index = watched_slot(&key);
 	struct cost_slot *slot = slot_at(index);
 	if (slot && slot->state == COST_ARMED)
 		window_started(slot, sk, task, now_ns);
 	if (!slot || slot->state != COST_RUNNING) {
-		leave(sk, task, now_ns);
+		if (!join_hop(&key, task, now_ns))
+			leave(key.local_port, task, now_ns);
 		return;
 	}
 	slot->flags |= flags;
 	__sync_fetch_and_add(&slot->recvs, 1);
 	__sync_fetch_and_add(&slot->rx_bytes, bytes);
-	join(slot, index, task, now_ns);
+	join(slot, index, MARK_THREAD, key.local_port, task, now_ns);
 }
 
-static __always_inline void server_write(struct sock *sk, __u32 bytes)
+static __always_inline void note_send(struct cost_slot *slot, __u32 bytes, __u64 now_ns)
 {
-	if (!is_candidate(sk))
-		return;
-	__u32 index = watched_slot(sk);
-	struct cost_slot *slot = slot_at(index);
-	if (!slot || slot->state != COST_RUNNING)
-		return;
-	__u64 now_ns = bpf_ktime_get_ns();
-	struct mark *mark = join(slot, index, bpf_get_current_task_btf(), now_ns);
-	if (!mark)
-		return;
 	__sync_fetch_and_add(&slot->sends, 1);
 	__sync_fetch_and_add(&slot->tx_bytes, bytes);
 	if (!slot->first_send_ns)
@@ -342,6 +367,45 @@ static __always_inline void server_write(struct sock *sk, __u32 bytes)
 	slot->causal.switches_at_send = slot->causal.switches;
 	slot->other.cpu_at_send_ns = slot->other.cpu_ns;
 	slot->other.switches_at_send = slot->other.switches;
+}
+
+/* A marked thread sends to a server of its own: whoever reads that works for the window too. One hop deep. A connection is taken for an
+ * outgoing one when its own port is the larger: those are chosen from above 32768. */
+static __always_inline void follow_upstream(struct sock *sk)
+{
+	__u16 family = sk->__sk_common.skc_family, port = bpf_ntohs(sk->__sk_common.skc_dport);
+	if ((family != AF_INET && family != AF_INET6) || sk->__sk_common.skc_num < port)
+		return;
+	struct mark *mark = mark_of(bpf_get_current_task_btf());
+	struct cost_slot *slot = mark ? open_slot(mark) : 0;
+	if (!slot || mark->paused || mark->kind == MARK_OTHER)
+		return;
+	struct tuple key = {};
+	copy_addresses(sk, key.remote, key.local);
+	key.remote_port = sk->__sk_common.skc_num;
+	key.local_port = port;
+	struct hop hop = {.generation = mark->generation, .slot = mark->slot};
+	shared.ports[port] = 1;
+	bpf_map_update_elem(&hops, &key, &hop, BPF_ANY);
+	__sync_fetch_and_add(&slot->hops, 1);
+}
+
+static __always_inline void server_write(struct sock *sk, __u32 bytes)
+{
+	if (!is_candidate(sk)) {
+		follow_upstream(sk);
+		return;
+	}
+	struct tuple key = {};
+	server_view(sk, &key);
+	__u32 index = watched_slot(&key);
+	struct cost_slot *slot = slot_at(index);
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 now_ns = bpf_ktime_get_ns();
+	if (!slot || slot->state != COST_RUNNING)
+		join_hop(&key, task, now_ns);
+	else if (join(slot, index, MARK_THREAD, key.local_port, task, now_ns))
+		note_send(slot, bytes, now_ns);
 }
 
 SEC("tp_btf/sock_recv_length")
@@ -377,7 +441,9 @@ int BPF_PROG(on_send2, struct sk_buff *skb)
 	struct sock *sk = skb->sk;
 	if (!sk || !is_candidate(sk))
 		return 0;
-	struct cost_slot *slot = slot_at(watched_slot(sk));
+	struct tuple key = {};
+	server_view(sk, &key);
+	struct cost_slot *slot = slot_at(watched_slot(&key));
 	if (slot && slot->tgid == (__u32)(bpf_get_current_pid_tgid() >> 32))
 		server_write(sk, 0);
 	return 0;
@@ -423,7 +489,7 @@ static __always_inline void follow(struct task_struct *parent, struct task_struc
 	__u32 kind = !same_process || cause->kind == MARK_OTHER ? MARK_OTHER : MARK_CAUSAL;
 	struct mark *mark = mark_new(task);
 	if (mark && !open_slot(mark))
-		mark_set(mark, cause->slot, slot, kind, task->tgid, 0);
+		mark_set(mark, cause->slot, slot, kind, 0, 0);
 }
 
 SEC("tp_btf/sched_waking")

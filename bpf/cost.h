@@ -44,12 +44,13 @@ struct cost_slot {
 	__u64 first_recv_ns, first_send_ns, last_send_ns; /* CLOCK_MONOTONIC */
 	__u64 rx_bytes, tx_bytes;
 	__u32 recvs, sends;
-	__u32 flags, reserved_bpf;
-	struct cost_sum thread; /* T: threads that read or write the connection */
-	struct cost_sum causal; /* C - T: threads of the same process that those woke or started, and theirs */
-	struct cost_sum other;  /* processes forked by those, that do not touch the connection */
+	__u32 flags, hop_tgid;    /* the last process that answered the target itself */
+	__u32 hops, reserved_bpf; /* messages that marked threads sent to other servers */
+	struct cost_sum thread;   /* T: threads that read or write the connection */
+	struct cost_sum causal;   /* C - T: threads of the same process that those woke or started, and theirs */
+	struct cost_sum other;    /* X: servers that those asked, and processes that they forked */
 	char comm[16];
-	__u8 reserved[240];
+	__u8 reserved[232];
 };
 _Static_assert(sizeof(struct cost_slot) == COST_SLOT_BYTES, "layout is shared");
 _Static_assert(__builtin_offsetof(struct cost_slot, cookie) == 64, "BPF's part has its own cache lines");

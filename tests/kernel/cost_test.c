@@ -23,7 +23,7 @@ enum { ALONE, RECONNECT = 1, OTHER_CLIENTS = 2, BACKGROUND = 4 };
 
 /* What the error must be within, in percent. */
 struct bar {
-	bool of_t; /* else of C */
+	char of; /* 'T', 'C', 'X' */
 	double low, high;
 };
 
@@ -38,6 +38,7 @@ struct scenario {
 struct figures {
 	uint64_t truth[SCRAPES], thread[SCRAPES], causal[SCRAPES], thread_tail[SCRAPES], causal_tail[SCRAPES],
 		process[SCRAPES];
+	uint64_t other_truth[SCRAPES], other[SCRAPES];
 	unsigned recognised, exact_bytes, shared, right_pid;
 };
 
@@ -72,10 +73,11 @@ static void request(int fd, uint32_t sequence, uint32_t work_us)
 		fail_msg("request %u failed", sequence);
 }
 
-static void scrape(struct bench *bench, const struct truth_server *server, const struct scenario *scenario, int fd,
+static void scrape(struct bench *bench, const struct truth_server servers[2], const struct scenario *scenario, int fd,
 	unsigned i, struct figures *figures)
 {
 	struct cost_slot slot;
+	const struct truth_server *server = &servers[0];
 	uint64_t process = process_cpu_ns(server->pid);
 	cost_open(&bench->cost, SLOT, server->port, now_ns());
 	request(fd, i, scenario->work_us);
@@ -91,6 +93,9 @@ static void scrape(struct bench *bench, const struct truth_server *server, const
 	figures->right_pid +=
 		(pid_t)slot.tgid == server->pid && slot.netns == bench->netns.inode && slot.local_port == server->port;
 	figures->truth[i] = server->cost_ns[i];
+	if (scenario->mode == TRUTH_PROXY)
+		figures->other_truth[i] = servers[1].cost_ns[i];
+	figures->other[i] = slot.other.cpu_at_send_ns;
 	figures->thread[i] = slot.thread.cpu_at_send_ns;
 	figures->causal[i] = slot.thread.cpu_at_send_ns + slot.causal.cpu_at_send_ns;
 	figures->thread_tail[i] = slot.thread.cpu_ns;
@@ -135,6 +140,7 @@ static uint64_t median(uint64_t *values)
 
 struct result {
 	double truth_us, t, c, t2, c2, process; /* errors in percent */
+	double other_truth_us, x;               /* of a proxy's upstream server */
 	unsigned recognised, exact_bytes, shared, right_pid;
 };
 
@@ -143,41 +149,72 @@ static double error_of(uint64_t *values, double truth)
 	return 100.0 * ((double)median(values) / truth - 1);
 }
 
-static struct result run_once(struct bench *bench, const struct scenario *scenario)
+static struct result result_of(struct figures *figures)
 {
-	struct figures figures = {0};
-	struct truth_server server = {.mode = scenario->mode,
-		.body_bytes = BODY,
-		.background = scenario->with & BACKGROUND,
-		.port = bench->next_port++};
-	truth_start(&server, &bench->netns);
-	pid_t others = (scenario->with & OTHER_CLIENTS) ? start_others(bench, &server) : 0;
-	int fd = connect_measured(bench, &server);
+	double truth = (double)median(figures->truth), other = (double)median(figures->other_truth);
+	return (struct result){
+		.truth_us = truth / 1e3,
+		.t = error_of(figures->thread, truth),
+		.c = error_of(figures->causal, truth),
+		.t2 = error_of(figures->thread_tail, truth),
+		.c2 = error_of(figures->causal_tail, truth),
+		.process = error_of(figures->process, truth),
+		.other_truth_us = other / 1e3,
+		.x = other > 0 ? error_of(figures->other, other) : 0,
+		.recognised = figures->recognised,
+		.exact_bytes = figures->exact_bytes,
+		.shared = figures->shared,
+		.right_pid = figures->right_pid,
+	};
+}
+
+static void scrape_all(struct bench *bench, const struct truth_server servers[2], const struct scenario *scenario,
+	struct figures *figures)
+{
+	int fd = connect_measured(bench, &servers[0]);
 	request(fd, TRUTH_NOT_OURS, 100); /* the server is warm, and on its feet */
 	poll(NULL, 0, 5);
 	for (unsigned i = 0; i < SCRAPES; i++) {
 		if (scenario->with & RECONNECT) {
 			close(fd);
-			fd = connect_measured(bench, &server);
+			fd = connect_measured(bench, &servers[0]);
 		}
-		scrape(bench, &server, scenario, fd, i, &figures);
+		scrape(bench, servers, scenario, fd, i, figures);
 	}
 	close(fd);
+}
+
+static struct result run_once(struct bench *bench, const struct scenario *scenario)
+{
+	struct figures figures = {0};
+	uint16_t port = bench->next_port, upstream = port + 1;
+	struct truth_server servers[2] = {
+		{.mode = scenario->mode,
+			.body_bytes = BODY,
+			.background = scenario->with & BACKGROUND,
+			.port = port,
+			.upstream_port = upstream},
+		{.mode = TRUTH_THREAD, .body_bytes = BODY, .port = upstream},
+	};
+	bench->next_port += 2;
+	truth_start(&servers[0], &bench->netns);
+	if (scenario->mode == TRUTH_PROXY)
+		truth_start(&servers[1], &bench->netns);
+	pid_t others = (scenario->with & OTHER_CLIENTS) ? start_others(bench, &servers[0]) : 0;
+	scrape_all(bench, servers, scenario, &figures);
 	if (others) {
 		kill(others, SIGKILL);
 		waitpid(others, NULL, 0);
 	}
-	truth_stop(&server);
-	double truth = (double)median(figures.truth);
-	return (struct result){truth / 1e3, error_of(figures.thread, truth), error_of(figures.causal, truth),
-		error_of(figures.thread_tail, truth), error_of(figures.causal_tail, truth),
-		error_of(figures.process, truth), figures.recognised, figures.exact_bytes, figures.shared,
-		figures.right_pid};
+	truth_stop(&servers[0]);
+	if (scenario->mode == TRUTH_PROXY)
+		truth_stop(&servers[1]);
+	return result_of(&figures);
 }
 
 /* What comes before the first hook (poll(), the way into recv()) and after the last is 5 to 15 us that T never sees. */
-static const struct bar t_bar = {true, -4, 4}, short_bar = {true, -8, 4}, pool_bar = {false, -10, 10},
-			workers_bar = {false, -5, 25};
+static const struct bar t_bar = {'T', -4, 4}, short_bar = {'T', -8, 4}, pool_bar = {'C', -10, 10},
+			workers_bar = {'C', -5, 25}, x_bar = {'X', -5, 5};
 
 static const struct scenario scenarios[] = {
 	{"thread", TRUTH_THREAD, 200, ALONE, &short_bar},
@@ -194,6 +231,8 @@ static const struct scenario scenarios[] = {
 	{"thread, 30 % behind", TRUTH_THREAD, 1000, BACKGROUND, &t_bar},
 	{"thread that sleeps", TRUTH_SLEEPING, 600, ALONE, NULL},
 	{"sendfile", TRUTH_SENDFILE, 500, ALONE, NULL},
+	{"proxy", TRUTH_PROXY, 1000, ALONE, &x_bar},
+	{"proxy, 2 others", TRUTH_PROXY, 1000, OTHER_CLIENTS, &x_bar},
 	{"pool", TRUTH_POOL, 200, ALONE, NULL},
 	{"pool", TRUTH_POOL, 500, ALONE, &pool_bar},
 	{"pool", TRUTH_POOL, 2000, ALONE, &pool_bar},
@@ -205,7 +244,8 @@ static const struct scenario scenarios[] = {
 /* The error that has the bar. */
 static double judged(const struct scenario *scenario, const struct result *result)
 {
-	return scenario->bar && scenario->bar->of_t ? result->t : result->c;
+	char of = scenario->bar ? scenario->bar->of : 'T';
+	return of == 'X' ? result->x : of == 'C' ? result->c : result->t;
 }
 
 static bool within(const struct scenario *scenario, const struct result *result)
@@ -234,11 +274,13 @@ static void print_row(const struct scenario *scenario, const struct result *resu
 {
 	char bar[40] = "";
 	if (scenario->bar)
-		snprintf(bar, sizeof(bar), "%s %+.0f..%+.0f %s", scenario->bar->of_t ? "T" : "C", scenario->bar->low,
+		snprintf(bar, sizeof(bar), "%c %+.0f..%+.0f %s", scenario->bar->of, scenario->bar->low,
 			scenario->bar->high, within(scenario, result) ? "ok" : "MISSED");
 	print_message("%-24s %5u %8.0f %+7.1f %+7.1f %+7.1f %+7.1f %+8.1f %6u %6u %6u  %s\n", scenario->name,
 		scenario->work_us, result->truth_us, result->t, result->c, result->t2, result->c2, result->process,
 		result->recognised, result->exact_bytes, result->shared, bar);
+	if (scenario->mode == TRUTH_PROXY)
+		print_message("%-24s %5s %8.0f %+7.1f\n", "   its upstream, X", "", result->other_truth_us, result->x);
 }
 
 static uint64_t stolen_ticks(void)
@@ -259,6 +301,8 @@ static void measure(struct bench *bench, bool byte_counts)
 	print_message("%-24s %5s %8s %7s %7s %7s %7s %8s %6s %6s %6s  bar\n", "server", "us", "truth us", "T %", "C %",
 		"T2 %", "C2 %", "PU %", "seen", "bytes", "shared");
 	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++) {
+		if (!byte_counts && scenarios[i].mode == TRUTH_PROXY) /* those programs do not follow */
+			continue;
 		struct result result = run_three(bench, &scenarios[i]);
 		print_row(&scenarios[i], &result);
 		missed += !within(&scenarios[i], &result);

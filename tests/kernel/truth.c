@@ -70,8 +70,30 @@ static void note(const struct truth_server *server, const struct truth_request *
 		server->cost_ns[request->sequence] += ns;
 }
 
-static void work(const struct truth_server *server, const struct truth_request *request)
+/* Asks the upstream server; *upstream is -1 before the first time. */
+static void pass_on(const struct truth_server *server, const struct truth_request *request, int *upstream)
 {
+	static _Thread_local char body[BODY_MAX];
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons(server->upstream_port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	if (*upstream < 0) {
+		int on = 1;
+		*upstream = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		setsockopt(*upstream, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		if (connect(*upstream, (struct sockaddr *)&to, sizeof(to)) < 0)
+			_exit(1);
+	}
+	if (send(*upstream, request, sizeof(*request), MSG_NOSIGNAL) != (ssize_t)sizeof(*request) ||
+		recv(*upstream, body, server->body_bytes, MSG_WAITALL) != (ssize_t)server->body_bytes)
+		_exit(1);
+}
+
+static void work(const struct truth_server *server, const struct truth_request *request, int *upstream)
+{
+	if (server->mode == TRUTH_PROXY) {
+		pass_on(server, request, upstream);
+		return;
+	}
 	if (server->mode != TRUTH_SLEEPING) {
 		burn(request->work_us);
 		return;
@@ -86,7 +108,7 @@ static void work(const struct truth_server *server, const struct truth_request *
 static void serve_connection(const struct truth_server *server, int fd)
 {
 	struct truth_request request;
-	int file = -1;
+	int file = -1, upstream = -1;
 	if (server->mode == TRUTH_SENDFILE) {
 		file = memfd_create("body", MFD_CLOEXEC);
 		if (ftruncate(file, BODY_MAX) < 0)
@@ -96,7 +118,7 @@ static void serve_connection(const struct truth_server *server, int fd)
 		uint64_t before = thread_ns();
 		if (!read_request(fd, &request))
 			break;
-		work(server, &request);
+		work(server, &request, &upstream);
 		size_t half = server->body_bytes / 2;
 		bool sent = file >= 0 ? send_file(fd, file, server->body_bytes)
 				      : send_all(fd, half) && send_all(fd, server->body_bytes - half);
@@ -107,6 +129,8 @@ static void serve_connection(const struct truth_server *server, int fd)
 	close(fd);
 	if (file >= 0)
 		close(file);
+	if (upstream >= 0)
+		close(upstream);
 }
 
 /* ---- architectures --------------------------------------------------------------------------- */
@@ -321,6 +345,8 @@ void truth_start(struct truth_server *server, const struct netns *netns)
 	server->pid = fork();
 	assert_true(server->pid >= 0);
 	if (server->pid == 0) {
+		if (setns(netns->fd, CLONE_NEWNET) < 0)
+			_exit(1);
 		run(server, listener);
 		_exit(0);
 	}

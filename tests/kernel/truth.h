@@ -15,6 +15,7 @@ enum truth_mode {
 	TRUTH_WORKERS,  /* a handler has four workers do the work, waits, and answers */
 	TRUTH_SLEEPING, /* a thread per connection that sleeps three times 2 ms */
 	TRUTH_SENDFILE, /* a thread per connection, the body by sendfile() */
+	TRUTH_PROXY,    /* a thread per connection that has another server do the work, over one kept connection */
 };
 
 enum { TRUTH_REQUESTS = 256, TRUTH_NOT_OURS = UINT32_MAX };
@@ -28,7 +29,8 @@ struct truth_request {
 struct truth_server {
 	enum truth_mode mode;
 	uint32_t body_bytes;
-	bool background; /* another thread of the process burns 30 % of a CPU */
+	uint16_t upstream_port; /* TRUTH_PROXY; that server has the same body_bytes */
+	bool background;        /* another thread of the process burns 30 % of a CPU */
 	uint16_t port;
 	pid_t pid;
 	/* CPU time of answering, from before the blocking read to after the last write; shared memory. */
