@@ -201,7 +201,7 @@ static int load_with(struct fixture *fixture, struct span text, const char *(*ge
 {
 	arena_init(&fixture->arena, (size_t)16 << 20);
 	buf_init(&fixture->report, (size_t)1 << 20);
-	struct config_input input = {"x.yaml", text, get};
+	struct config_input input = {.name = "x.yaml", .text = text, .get_environment = get};
 	int result = config_load(&input, &sample_table, &fixture->arena, &fixture->sample, &fixture->problems);
 	if (result != -ENOMEM && config_problems_print(&input, &fixture->problems, &fixture->report) < 0)
 		result = -ENOMEM;
@@ -566,7 +566,7 @@ static void wrong_secret_is_not_quoted(void **state)
 	static const struct option_table table = {.name = "t", .size = sizeof(struct sample), .options = options};
 	struct fixture fixture;
 	arena_init(&fixture.arena, (size_t)1 << 20);
-	struct config_input input = {"x.yaml", SPAN("pin: hunter2\n"), environment};
+	struct config_input input = {.name = "x.yaml", .text = SPAN("pin: hunter2\n"), .get_environment = environment};
 	assert_int_equal(config_load(&input, &table, &fixture.arena, &fixture.sample, &fixture.problems), -EINVAL);
 	assert_string_equal(fixture.problems.items[0].text, "pin: expected a whole number");
 	assert_null(fixture.problems.items[0].source);

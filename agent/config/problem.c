@@ -140,7 +140,7 @@ int config_problems_print(const struct config_input *input, const struct config_
 		if (problem->line > 0)
 			buf_printf(out, ":%u:%u", problem->line, problem->column);
 		buf_printf(out, ": %s: %s\n", problem->warning ? "warning" : "error", problem->text);
-		if (problem->source && problem->source[0])
+		if (problem->source && problem->source[0] && !input->hide_source)
 			print_source(problem, out);
 	}
 	size_t errors_shown = 0;

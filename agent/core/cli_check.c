@@ -74,7 +74,7 @@ int cli_check_file(const char *path, const char *(*get_environment)(const char *
 	struct settings *settings = NULL;
 	struct error err = {0};
 	size_t before = out->len;
-	int result = settings_load(path, get_environment, out, &settings, &err);
+	int result = settings_load(path, get_environment, false, out, &settings, &err);
 	if (result < 0) {
 		buf_printf(out, "%s%s\n", out->len > before ? "\n" : "gleaner check: ", err.text);
 		return 1;

@@ -54,7 +54,8 @@ static const char *no_environment(const char *name)
 static int load_options(
 	struct scrape_command *command, const char *text, const struct option_table *table, void *ret_object)
 {
-	struct config_input input = {"gleaner scrape", span_str(text), no_environment};
+	struct config_input input = {
+		.name = "gleaner scrape", .text = span_str(text), .get_environment = no_environment};
 	struct config_problems problems;
 	return config_load(&input, table, &command->arena, ret_object, &problems);
 }

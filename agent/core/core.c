@@ -201,7 +201,7 @@ int core_reload(struct core *core, struct error *err)
 	struct settings *settings = NULL;
 	struct buf problems;
 	buf_init(&problems, 1 << 20);
-	int result = settings_load(core->options->config_path, core->get_environment, &problems, &settings, err);
+	int result = settings_load(core->options->config_path, core->get_environment, true, &problems, &settings, err);
 	if (result == 0) {
 		result = apply(core, settings, err);
 		if (result < 0)
@@ -320,7 +320,8 @@ int core_run(const struct core_options *options)
 		.last_reload_ok = true};
 	core->started_wall_ns = core->last_reload_wall_ns = clock_wall(&core->clock);
 	buf_init(&problems, 1 << 20);
-	int result = settings_load(options->config_path, options->get_environment, &problems, &core->settings, &err);
+	int result =
+		settings_load(options->config_path, options->get_environment, true, &problems, &core->settings, &err);
 	if (result == 0) {
 		core->log.level = (enum log_level)core->settings->log.level;
 		core->log.format = (enum log_format)core->settings->log.format;

@@ -322,7 +322,7 @@ static int explain(const struct loading *loading, int result, struct buf *proble
 	return result;
 }
 
-int settings_load(const char *path, const char *(*get)(const char *name), struct buf *problems_text,
+int settings_load(const char *path, const char *(*get)(const char *name), bool for_log, struct buf *problems_text,
 	struct settings **ret_settings, struct error *err)
 {
 	struct buf text;
@@ -336,7 +336,8 @@ int settings_load(const char *path, const char *(*get)(const char *name), struct
 		struct loading loading = {.settings = settings,
 			.input = {.name = path ? path : "(no configuration file)",
 				.text = buf_view(&text),
-				.get_environment = get}};
+				.get_environment = get,
+				.hide_source = for_log}};
 		result = explain(&loading, fill(&loading), problems_text, err);
 	}
 	buf_done(&text);

@@ -41,10 +41,11 @@ extern const struct option_table settings_table;
 
 /* Reads the file (path NULL: none), the environment (get: getenv), and checks what only the whole can tell: names twice, rules and
  * certificates of jobs, somewhere to send to.
+ *   for_log        no line of the file is quoted: it may hold a secret
  *   problems_text  may be NULL; gets every complaint, warnings too, with line and caret, also on success
  *   err            one sentence: "x.yaml: 3 errors", "open x.yaml: No such file or directory"
  *   returns        0 with ret_settings (settings_free); -EINVAL, -ENOENT, ..., -ENOMEM */
-int settings_load(const char *path, const char *(*get)(const char *name), struct buf *problems_text,
+int settings_load(const char *path, const char *(*get)(const char *name), bool for_log, struct buf *problems_text,
 	struct settings **ret_settings, struct error *err);
 void settings_free(struct settings *settings);
 /* Whether an object of the file ("kubelet") says the same in both, defaults included. False also when there is no memory to tell. */

@@ -39,7 +39,7 @@ static struct settings *load(const char *path, const struct variable *environmen
 	struct error err = {""};
 	variables = environment_variables;
 	buf_init(&problems, 1 << 20);
-	int result = settings_load(path, environment, &problems, &settings, &err);
+	int result = settings_load(path, environment, false, &problems, &settings, &err);
 	if (result < 0)
 		fail_msg("%s\n%.*s", err.text, SPAN_ARGS(buf_view(&problems)));
 	buf_done(&problems);
@@ -118,7 +118,7 @@ static void broken_resource_attributes_are_ignored_with_a_warning(void **state)
 		struct buf problems;
 		struct error err = {""};
 		buf_init(&problems, 4096);
-		assert_int_equal(settings_load(NULL, environment, &problems, &settings, &err), 0);
+		assert_int_equal(settings_load(NULL, environment, false, &problems, &settings, &err), 0);
 		test_assert_text(buf_view(&problems),
 			"(no configuration file): warning: environment variable OTEL_RESOURCE_ATTRIBUTES: expected "
 			"key=value,key=value with percent-encoded values; ignored\n");
@@ -133,9 +133,9 @@ static void file_that_cannot_be_read_is_named(void **state)
 	(void)state;
 	struct settings *settings = NULL;
 	struct error err = {""};
-	assert_int_equal(settings_load("absent.yaml", environment, NULL, &settings, &err), -ENOENT);
+	assert_int_equal(settings_load("absent.yaml", environment, false, NULL, &settings, &err), -ENOENT);
 	assert_string_equal(err.text, "open absent.yaml: No such file or directory");
-	assert_int_equal(settings_load(".", environment, NULL, &settings, &err), -EINVAL);
+	assert_int_equal(settings_load(".", environment, false, NULL, &settings, &err), -EINVAL);
 	assert_null(settings);
 }
 
@@ -188,7 +188,7 @@ static void effective_configuration_reads_back_without_secrets(void **state)
 	arena_init(&arena, 1 << 20);
 	struct settings again;
 	struct config_problems problems;
-	struct config_input input = {"printed", buf_view(&out), environment};
+	struct config_input input = {.name = "printed", .text = buf_view(&out), .get_environment = environment};
 	int result = config_load(&input, &settings_table, &arena, &again, &problems);
 	if (result < 0)
 		fail_msg("line %u: %s", problems.items[0].line, problems.items[0].text);
@@ -233,13 +233,35 @@ static void every_key_is_documented(void **state)
 	assert_documented(&settings_table);
 }
 
+/* The log of an agent is read by more people than its configuration. */
+static void a_log_quotes_no_line_of_the_file(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/gleaner_settings_XXXXXX";
+	int fd = mkstemp(path);
+	static const char text[] = "exporters: {otlphttp: {headers: {key: hunter2}, timout: 1s}}\n";
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	for (int for_log = 0; for_log < 2; for_log++) {
+		struct settings *settings = NULL;
+		struct buf problems;
+		buf_init(&problems, 4096);
+		assert_int_equal(settings_load(path, environment, for_log, &problems, &settings, NULL), -EINVAL);
+		buf_char(&problems, '\0');
+		assert_non_null(strstr(problems.ptr, ":1:49: error: exporters.otlphttp.timout: unknown key"));
+		assert_int_equal(strstr(problems.ptr, "hunter2") == NULL, for_log);
+		buf_done(&problems);
+	}
+	unlink(path);
+}
+
 static int attempt_load(void *arg)
 {
 	struct settings *settings = NULL;
 	struct error err = {""};
 	struct buf problems;
 	buf_init(&problems, 1 << 20);
-	int result = settings_load(arg, environment, &problems, &settings, &err);
+	int result = settings_load(arg, environment, false, &problems, &settings, &err);
 	buf_done(&problems);
 	if (result == 0)
 		settings_free(settings);
@@ -269,6 +291,7 @@ int main(void)
 		cmocka_unit_test_setup(effective_configuration_reads_back_without_secrets, enter_golden),
 		cmocka_unit_test_setup(reference_in_docs_is_not_stale, enter_golden),
 		cmocka_unit_test_setup(every_key_is_documented, enter_golden),
+		cmocka_unit_test_setup(a_log_quotes_no_line_of_the_file, enter_golden),
 		cmocka_unit_test_setup(no_memory_is_reported_and_nothing_leaks, enter_golden),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,7 @@ struct config_input {
 	const char *name; /* file name for messages */
 	struct span text;
 	const char *(*get_environment)(const char *name); /* for ${env:NAME}; getenv */
+	bool hide_source; /* config_problems_print shows no line of the text: beside the mistake it may hold a secret */
 };
 
 /* Fills *ret_object (table->size bytes, zeroed first) with the defaults and what the text says. All strings go to the arena.

@@ -74,7 +74,8 @@ static const char *environment(const char *name)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct config_input input = {"fuzz", span_of((const char *)data, size), environment};
+	struct config_input input = {
+		.name = "fuzz", .text = span_of((const char *)data, size), .get_environment = environment};
 	struct sample sample;
 	struct config_problems problems;
 	struct buf out;
