@@ -43,7 +43,7 @@ enum role {
 	ROLE_IGNORED,     /* sample: kept, but no point: ref is an enum series_drop */
 	ROLE_META,        /* HELP or UNIT: ref is a family */
 	ROLE_TYPE,        /* likewise */
-	ROLE_COMMENT,     /* comments and blank lines in a row */
+	ROLE_COUNT
 };
 static inline bool role_is_sample(uint8_t role)
 {

@@ -51,7 +51,7 @@ static void blank_records(const struct view *view, struct buf *zeros)
 
 /* The number that a reference most likely is: the one after the last of its kind. */
 struct expected {
-	uint32_t of_role[ROLE_COMMENT + 1];
+	uint32_t of_role[ROLE_COUNT];
 };
 
 static uint32_t *expect(struct expected *expected, const struct line *line)

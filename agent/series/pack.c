@@ -353,7 +353,7 @@ static int copy_line(struct pack *pack, uint32_t number)
 		[ROLE_TARGET_INFO] = pack->resources.number,
 		[ROLE_META] = pack->families,
 		[ROLE_TYPE] = pack->families,
-		[ROLE_COMMENT] = NULL,
+		[ROLE_COUNT] = NULL,
 	};
 	line.key = (uint32_t)keys->len;
 	if (renumbered[line.role])

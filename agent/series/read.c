@@ -1,17 +1,20 @@
 /* Reading a body: every line to the line of the tables that it is, or to a new one.
  *
  * The line that followed last time is compared first; a sample that is it costs one memcmp, the number, and what take.c does.
- * Any other line is parsed, looked up by hash (and verified), and derived if it is new, or if the ingest is cold.
+ * Any other line is parsed, looked up by hash (and verified), and derived if it is new, or if the ingest is cold. Comments
+ * and blank lines are skipped by the parser and not kept: some pages have one that is new each time.
  */
 #include "ingest.h"
 
 #include <errno.h>
 
-/* Notes that the line stood here in the body. */
-static int note_run(struct ingest *in, uint32_t line)
+/* Notes that the line stood here in the body. A line that comes again does not change what is expected. */
+static int note_run(struct ingest *in, uint32_t line, bool again)
 {
 	struct buf *runs = &in->store->runs;
 	struct run *last = runs->len > 0 ? (struct run *)(void *)(runs->ptr + runs->len) - 1 : NULL;
+	if (again)
+		return 0;
 	in->next = line + 1;
 	if (last && last->first + last->count == line) {
 		last->count++;
@@ -21,13 +24,14 @@ static int note_run(struct ingest *in, uint32_t line)
 	return buf_append(runs, &run, sizeof(run));
 }
 
-static void note_other(struct ingest *in, uint32_t number)
+static int note_metadata(struct ingest *in, uint32_t number)
 {
-	const struct line *line = &in->view.lines[number];
-	in->lines_seen += !in_seen(in)[number];
+	bool again = in_seen(in)[number];
+	in->lines_seen += !again;
 	in_seen(in)[number] = 1;
-	if (line->role == ROLE_TYPE)
+	if (in->view.lines[number].role == ROLE_TYPE)
 		in->type_line = number;
+	return note_run(in, number, again);
 }
 
 static int count_sample(struct ingest *in)
@@ -52,46 +56,66 @@ static int read_expected(struct ingest *in, struct expo_entry *entry)
 	if (!role_is_sample(line->role)) {
 		parser->at += key.len;
 		parser->tolerated += line->tolerated;
-		note_other(in, in->next);
+		result = note_metadata(in, in->next);
 	} else if (expo_tail(parser, key.len, entry) == 1) {
+		bool again = in_seen(in)[in->next];
 		result = count_sample(in);
 		if (result == 0)
 			result = take_sample(in, in->next, entry);
+		if (result == 0)
+			result = note_run(in, in->next, again);
 	} else {
 		return 0;
 	}
 	in->result->hits++;
-	if (result == 0)
-		result = note_run(in, in->next);
 	return result < 0 ? result : 1;
 }
 
-/* What a line is known by: a sample by its series, any other by all of it. */
-static int64_t find_line(struct ingest *in, struct span text, bool sample)
+/* What an entry is known by: a sample by its series, metadata by the whole line. */
+static struct span known_by(const struct expo_entry *entry)
 {
+	return entry->kind == EXPO_SAMPLE ? entry->series : entry->line;
+}
+
+static bool is_line(const struct ingest *in, uint32_t number, const struct expo_entry *entry)
+{
+	const struct line *line = &in->view.lines[number];
+	bool sample = role_is_sample(line->role);
+	return sample == (entry->kind == EXPO_SAMPLE) &&
+	       span_eq(sample ? view_series(&in->view, line) : view_key(&in->view, line), known_by(entry));
+}
+
+/* Its number, NONE, or -ENOMEM. It may well be the expected one, behind a comment or with other blanks. */
+static int64_t find_line(struct ingest *in, const struct expo_entry *entry)
+{
+	if (in->next < in->view.line_count && is_line(in, in->next, entry))
+		return in->next;
 	const struct lookup *lookup = in_lookup(in, LOOKUP_LINES);
 	if (!lookup)
 		return -ENOMEM;
 	uint32_t number;
-	for (struct lookup_probe probe = lookup_probe(lookup, hash_text(in, text));
+	for (struct lookup_probe probe = lookup_probe(lookup, hash_text(in, known_by(entry)));
 		lookup_next(lookup, &probe, &number);) {
-		const struct line *line = &in->view.lines[number];
-		bool is_sample = role_is_sample(line->role);
-		struct span known = is_sample ? view_series(&in->view, line) : view_key(&in->view, line);
-		if (is_sample == sample && span_eq(known, text))
+		if (is_line(in, number, entry))
 			return number;
 	}
 	return NONE;
 }
 
-static int64_t add_line(struct ingest *in, struct line line, struct span key, struct span known_by)
+/* Counts a line that is known, before the next one is expected. */
+static void count_known(struct ingest *in, int64_t number)
+{
+	*(number == in->next ? &in->result->hits : &in->result->moved) += 1;
+}
+
+static int64_t add_line(struct ingest *in, struct line line, struct span key, const struct expo_entry *entry)
 {
 	struct lookup *lookup = in_lookup(in, LOOKUP_LINES);
 	int result = lookup ? draft_open(in) : -ENOMEM;
 	int64_t number = result < 0 ? result : draft_line(in, line, key);
 	if (number < 0)
 		return number;
-	result = lookup_add(lookup, hash_text(in, known_by), (uint32_t)number);
+	result = lookup_add(lookup, hash_text(in, known_by(entry)), (uint32_t)number);
 	return result < 0 ? result : number;
 }
 
@@ -107,14 +131,14 @@ static int64_t add_sample_line(struct ingest *in, const struct expo_entry *entry
 	size_t blanks = entry->prefix.len - lead - entry->series.len;
 	struct line line = {.role = ROLE_DROPPED, .lead = clamp(lead), .blanks = clamp(blanks)};
 	struct span key = span_of(entry->series.ptr - line.lead, line.lead + entry->series.len + line.blanks);
-	return add_line(in, line, key, entry->series);
+	return add_line(in, line, key, entry);
 }
 
 /* A sample that did not stand where it was expected. */
 static int read_sample(struct ingest *in, const struct expo_entry *entry)
 {
 	int result = count_sample(in);
-	int64_t number = result < 0 ? result : find_line(in, entry->series, true);
+	int64_t number = result < 0 ? result : find_line(in, entry);
 	if (number < 0)
 		return (int)number;
 	bool is_new = number == NONE;
@@ -131,23 +155,23 @@ static int read_sample(struct ingest *in, const struct expo_entry *entry)
 		in->changed = true;
 		in->result->series_added += is_new && in->view.lines[number].role != ROLE_DROPPED;
 	} else {
-		in->result->moved++;
+		count_known(in, number);
 	}
+	bool again = in_seen(in)[number];
 	result = take_sample(in, (uint32_t)number, entry);
-	return result < 0 ? result : note_run(in, (uint32_t)number);
+	return result < 0 ? result : note_run(in, (uint32_t)number, again);
 }
 
 /* HELP, TYPE, UNIT. A last line without LF is not kept: the same bytes may be the start of a longer line. */
 static int read_metadata(struct ingest *in, const struct expo_entry *entry, uint64_t tolerated)
 {
 	bool whole = entry->line.ptr[entry->line.len - 1] == '\n';
-	int64_t number = whole ? find_line(in, entry->line, false) : NONE;
+	int64_t number = whole ? find_line(in, entry) : NONE;
 	if (number < 0)
 		return (int)number;
 	if (number != NONE && !in->cold) {
-		in->result->moved++;
-		note_other(in, (uint32_t)number);
-		return note_run(in, (uint32_t)number);
+		count_known(in, number);
+		return note_metadata(in, (uint32_t)number);
 	}
 	uint32_t family = NONE;
 	int result = draft_open(in);
@@ -157,28 +181,13 @@ static int read_metadata(struct ingest *in, const struct expo_entry *entry, uint
 		return result;
 	struct line line = {.role = entry->kind == EXPO_TYPE ? ROLE_TYPE : ROLE_META, .tolerated = clamp(tolerated)};
 	if (number == NONE)
-		number = add_line(in, line, entry->line, entry->line);
+		number = add_line(in, line, entry->line, entry);
 	if (number < 0)
 		return (int)number;
 	in->view.lines[number].ref = family;
 	in->changed = true;
 	in->result->misses++;
-	note_other(in, (uint32_t)number);
-	return note_run(in, (uint32_t)number);
-}
-
-/* Comments and blank lines before an entry are kept as one line, so that the next scrape can compare them as well. */
-static int read_comments(struct ingest *in, struct span text)
-{
-	int64_t number = find_line(in, text, false);
-	if (number == NONE) {
-		number = add_line(in, (struct line){.role = ROLE_COMMENT}, text, text);
-		in->changed = true;
-	}
-	if (number < 0)
-		return (int)number;
-	note_other(in, (uint32_t)number);
-	return note_run(in, (uint32_t)number);
+	return note_metadata(in, (uint32_t)number);
 }
 
 static int parse_failure(struct ingest *in)
@@ -189,17 +198,12 @@ static int parse_failure(struct ingest *in)
 /* 1 entry, 0 end of body, or negative. */
 static int read_unexpected(struct ingest *in, struct expo_entry *entry)
 {
-	const char *before = in->parser.at;
 	uint64_t tolerated = in->parser.tolerated;
 	int result = expo_next(&in->parser, entry);
 	if (result < 0)
 		return parse_failure(in);
 	if (result == 0)
 		return 0;
-	if (entry->line.ptr > before)
-		result = read_comments(in, span_of(before, (size_t)(entry->line.ptr - before)));
-	if (result < 0)
-		return result;
 	result = entry->kind == EXPO_SAMPLE ? read_sample(in, entry)
 					    : read_metadata(in, entry, in->parser.tolerated - tolerated);
 	return result < 0 ? result : 1;
