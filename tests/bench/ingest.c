@@ -2,6 +2,7 @@
  *
  *   bench_ingest            all figures; about a minute
  *   bench_ingest quick      the small ones; some seconds
+ *   bench_ingest page FILE  the figures of one page in text format
  *   bench_ingest WAY N      N scrapes (cold, warm, churn) and nothing else: for tools/bench, which counts instructions
  *
  * The page is made here, in the manner of kube-state-metrics: 27,000 samples, 5 MB, a seventh of the values differs from one
@@ -344,6 +345,35 @@ static void bench_memory(size_t series, uint64_t memory)
 	bench_done(&bench);
 }
 
+/* Of a page of somebody else's making. */
+static void bench_page(const char *path)
+{
+	static const char padding[EXPO_PADDING];
+	struct page page = {.samples = 0};
+	struct error err = {""};
+	buf_init(&page.bytes, 1 << 30);
+	check(file_read(path, &page.bytes, &err), err.text);
+	check(buf_append(&page.bytes, padding, sizeof(padding)), "page");
+	for (int thawed = 0; thawed <= 1; thawed++) {
+		struct bench bench;
+		struct series_stats stats;
+		bench_init(&bench, thawed ? UINT64_MAX : 0);
+		struct series_cache *cache = new_cache(&bench);
+		scrape(&bench, cache, &page);
+		page.samples = bench.result.samples;
+		series_store_stats(bench.store, &stats);
+		printf("%s: %llu series, %.1f B of text, %.1f B in the block each\n", thawed ? "thawed" : "frozen",
+			(unsigned long long)stats.series, (double)page_body(&page).len / (double)stats.series,
+			(double)(stats.thawed_bytes + stats.frozen_bytes) / (double)stats.series);
+		series_cache_free(cache);
+		bench_done(&bench);
+		report("first scrape", &page, best_cold(&page, thawed ? UINT64_MAX : 0));
+		report("warm scrape, body to batch", &page,
+			best_warm(&page, 1, thawed ? UINT64_MAX : 0, CODEC_NONE, NULL));
+	}
+	buf_done(&page.bytes);
+}
+
 /* For profilers: one way of a scrape, and little else. */
 static void bench_one(const char *way, int times)
 {
@@ -370,6 +400,10 @@ static void bench_one(const char *way, int times)
 int main(int argc, char **argv)
 {
 	bool quick = argc > 1 && strcmp(argv[1], "quick") == 0;
+	if (argc > 2 && strcmp(argv[1], "page") == 0) {
+		bench_page(argv[2]);
+		return 0;
+	}
 	if (argc > 2) {
 		bench_one(argv[1], atoi(argv[2]));
 		return 0;
