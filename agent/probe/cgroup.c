@@ -44,7 +44,7 @@ static struct span without_suffix(struct span s, struct span suffix)
 static bool take_uid(struct span part, char *ret_uid)
 {
 	struct span last = tail(part, 3 + UID_LENGTH);
-	if (!span_starts_with(last, SPAN("pod")))
+	if (last.len == 0 || !span_starts_with(last, SPAN("pod")))
 		return false;
 	char uid[UID_LENGTH + 1] = {0};
 	for (size_t i = 0; i < UID_LENGTH; i++) {
@@ -63,7 +63,7 @@ static bool take_uid(struct span part, char *ret_uid)
 static bool take_hash(struct span part, char *ret_uid)
 {
 	struct span last = tail(part, 3 + HASH_LENGTH);
-	if (!span_starts_with(last, SPAN("pod")) || !all_hex(span_of(last.ptr + 3, HASH_LENGTH)))
+	if (last.len == 0 || !span_starts_with(last, SPAN("pod")) || !all_hex(span_of(last.ptr + 3, HASH_LENGTH)))
 		return false;
 	memcpy(ret_uid, last.ptr + 3, HASH_LENGTH);
 	ret_uid[HASH_LENGTH] = '\0';
