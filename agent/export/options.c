@@ -351,5 +351,7 @@ int export_options_from_environment(
 		result = put_text(&env, "CLIENT_CERTIFICATE", &otlp->tls.cert_file);
 	if (result == 0)
 		result = put_text(&env, "CLIENT_KEY", &otlp->tls.key_file);
+	if (result == 0 && (otlp->endpoint || otlp->metrics_endpoint))
+		options->otlphttp_given = true; /* shown and compared as if it had been written */
 	return result;
 }

@@ -55,6 +55,7 @@ static void general_variables_fill_what_is_unset(void **state)
 	assert_int_equal(f.result, 0);
 	assert_string_equal(otlp->endpoint, "http://gw:4318/otlp");
 	assert_null(otlp->metrics_endpoint);
+	assert_true(f.options.otlphttp_given);
 	assert_int_equal(otlp->compression, CODEC_NONE);
 	assert_int_equal(otlp->timeout_ns, 2500 * NS_PER_MS);
 	assert_string_equal(otlp->tls.ca_file, "/ca.pem");
