@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include "core.h"
+#include "gleaner/probe.h"
 #include "settings.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@ static int cli_run(const struct cli_command *command, int argc, char **argv);
 static int cli_check(const struct cli_command *command, int argc, char **argv);
 static int cli_version(const struct cli_command *command, int argc, char **argv);
 static int cli_help(const struct cli_command *command, int argc, char **argv);
+static int cli_probe(const struct cli_command *command, int argc, char **argv);
 static int cli_config_doc(const struct cli_command *command, int argc, char **argv);
 
 static const struct cli_flag no_flags[] = {{0}};
@@ -42,6 +44,19 @@ static const struct cli_command commands[] = {
 		scrape_flags, cli_scrape},
 	{"config-doc", "gleaner config-doc", "Print docs/config.md, the reference of the configuration file.", NULL,
 		no_flags, cli_config_doc},
+	{"probe", "gleaner probe --check | --listen PATH [--peer-uid UID] [--off PROGRAM]... [--strict]",
+		"Load the eBPF programs for a gleaner without privileges, or say which of them this kernel takes.",
+		"Needs CAP_BPF and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN), and hostPID for what listens "
+		"already.\n"
+		"  --check          one line a program: attached, unsupported, denied (with the missing right), "
+		"failed;\n"
+		"                   exit status 0 when all are attached, else 3\n"
+		"  --listen PATH    serve the gleaner whose probe.socket is PATH; the folder of PATH guards it\n"
+		"  --peer-uid UID   with --listen: who may connect besides root; the own uid when left out\n"
+		"  --off PROGRAM    leave a program out\n"
+		"  --strict         exit with 3 instead of serving with a program missing\n"
+		"`gleaner run` starts one by itself when it may (probe.enabled: auto).\n",
+		no_flags, cli_probe},
 	{"version", "gleaner version", "Print the version.", NULL, no_flags, cli_version},
 	{"help", "gleaner help [COMMAND | config]", "Say more about a command, or list all keys of the file.", NULL,
 		no_flags, cli_help},
@@ -161,6 +176,13 @@ static int cli_config_doc(const struct cli_command *command, int argc, char **ar
 	buf_init(&out, OUTPUT_MAX_BYTES);
 	config_document(&settings_table, &out);
 	return cli_print(STDOUT_FILENO, &out);
+}
+
+/* Reads its arguments itself: core starts it, too. */
+static int cli_probe(const struct cli_command *command, int argc, char **argv)
+{
+	(void)command;
+	return probe_main(argc, argv);
 }
 
 static int cli_version(const struct cli_command *command, int argc, char **argv)

@@ -1,7 +1,7 @@
 /* The core process: start order, stop order, reload. The only code that knows everyone.
  *
  * Start: settings -> log -> loop -> spool -> exporter (thread) -> targets -> scrapers -> discovery (static now, pods as the kubelet tells)
- *        -> own metrics -> status server (thread) -> run.
+ *        -> own metrics -> probe -> status server (thread) -> run.
  * Stop (SIGTERM, SIGINT): the scrapers flush, the loop ends, the status server ends (it calls into the loop), the exporter drains, all
  *        within five seconds; what is still queued then is counted as dropped at shutdown and said.
  * Reload (SIGHUP, POST /-/reload): everything is read and checked before anything changes; on any error the running configuration stays.
@@ -35,6 +35,7 @@ static void pods_changed(void *arg, struct kube_pods *pods)
 	struct core *core = arg;
 	size_t before = core->targets.count;
 	int result = discover_pods(core->discover, pods);
+	probes_pods(core, pods);
 	if (result < 0)
 		log_error(&core->log, "discover: %s; the targets stay as they are", strerror(-result));
 	else if (core->targets.count != before)
@@ -88,6 +89,7 @@ static void stop_requested(void *arg)
 	kube_kubelet_free(core->kubelet);
 	core->kubelet = NULL;
 	telemetry_stop(core);
+	probes_stop(core);
 	loop_timer_set(core->stop_timer, SCRAPER_TIMEOUT_NS);
 	workers_stop(core, scrapers_stopped);
 }
@@ -149,6 +151,18 @@ static void adopt_kubelet(struct core *core, struct settings *settings, struct k
 	if (!kubelet && discover_pods(core->discover, NULL) < 0)
 		log_error(
 			&core->log, "out of memory: the pods' targets stay, though the kubelet is not asked any more");
+	if (!kubelet)
+		probes_pods(core, NULL);
+}
+
+static void restart_probes(struct core *core)
+{
+	struct kube_pods *pods = core->probes && core->probes->pods ? kube_pods_ref(core->probes->pods) : NULL;
+	probes_stop(core);
+	if (probes_start(core) < 0)
+		log_error(&core->log, "probe: out of memory; listening ports are not seen");
+	probes_pods(core, pods);
+	kube_pods_unref(pods);
 }
 
 /* The part of a reload that cannot fail. */
@@ -158,6 +172,7 @@ static void adopt(struct core *core, struct settings *settings, struct kube_kube
 	bool same_codec = settings->exporters.otlphttp.compression == old->exporters.otlphttp.compression;
 	warn_of_kept(core, settings);
 	bool same_scrape = settings_same(old, settings, "scrape");
+	bool same_probe = settings_same(old, settings, "probe");
 	bool same_telemetry = same_codec && settings_same(old, settings, "telemetry") &&
 			      settings_same(old, settings, "resource") &&
 			      strcmp(old->service_name, settings->service_name) == 0 && kubelet == core->kubelet;
@@ -166,6 +181,8 @@ static void adopt(struct core *core, struct settings *settings, struct kube_kube
 	log_configure(&core->log, (enum log_level)settings->log.level, (enum log_format)settings->log.format);
 	if (!same_telemetry)
 		restart_telemetry(core);
+	if (!same_probe)
+		restart_probes(core);
 	if (!same_codec || !same_scrape)
 		workers_restart(core);
 	if (core->kubelet_settings != old)
@@ -258,6 +275,8 @@ static int start_parts(struct core *core, struct error *err)
 	core->kubelet_settings = settings;
 	if (result == 0)
 		result = telemetry_start(core);
+	if (result == 0)
+		result = probes_start(core);
 	if (result == 0 && settings->status.enabled)
 		result = status_start(&settings->status, core_routes, core, &core->status, err);
 	return result;
@@ -277,6 +296,7 @@ static int start_signals(struct core *core)
 static void core_done(struct core *core)
 {
 	status_stop(core->status);
+	probes_stop(core);
 	telemetry_stop(core);
 	kube_kubelet_free(core->kubelet);
 	workers_free(core);

@@ -14,6 +14,7 @@
 #include "gleaner/spool.h"
 #include "gleaner/status.h"
 #include "gleaner/wire.h"
+#include "probes.h"
 #include "settings.h"
 
 struct core;
@@ -49,6 +50,7 @@ struct core_target {
 	uint64_t committed_tick_ns; /* of the last scrape whose points are in the spool */
 	uint64_t not_before_ns;     /* wall clock: back-off after it killed a scraper */
 	unsigned crashes;           /* in a row */
+	uint64_t asked_now_ns;      /* monotonic: when its port last opened and a scrape was asked for; 0: never */
 	uint64_t scrapes, failures;
 	struct wire_scraped last; /* last.key 0: not scraped yet */
 	struct error last_error;
@@ -99,6 +101,8 @@ struct core {
 
 	struct spool *spool;
 	struct exporter *exporter;
+	struct probes *probes;                /* NULL while stopping */
+	struct probes_counters probes_before; /* of those before a reload */
 	struct status_server *status;
 	struct telemetry *telemetry;
 
@@ -147,6 +151,16 @@ void telemetry_render(struct core *core, struct buf *page);
 /* ---- pages.c: what the status server shows --------------------------------------------------- */
 
 extern const struct status_route core_routes[];
+/* Escaped for HTML, without control characters. */
+void pages_html(struct buf *out, struct span text);
+/* ,"key":"value" */
+void pages_json(struct buf *out, const char *key, struct span value);
+
+/* ---- ports.c: of them, what the kernel says of listening ports ------------------------------ */
+
+/* ,"probe":{...},"listeningPorts":[...] */
+void ports_json(struct core *core, struct buf *out);
+void ports_html(struct core *core, struct buf *out);
 
 /* ---- core.c -------------------------------------------------------------------------------- */
 

@@ -136,7 +136,7 @@ static const char *health(const struct core_target *target)
 	return target->last.up ? "up" : "down";
 }
 
-static void json_text(struct buf *out, const char *key, struct span value)
+void pages_json(struct buf *out, const char *key, struct span value)
 {
 	buf_printf(out, ",\"%s\":", key);
 	buf_json(out, value);
@@ -152,15 +152,15 @@ static void json_target(struct buf *out, const struct core_target *known)
 	json_labels(out, target->discovered);
 	buf_str(out, ",\"labels\":");
 	json_labels(out, target->labels);
-	json_text(out, "scrapePool", target->job->name);
-	json_text(out, "scrapeUrl", target->url);
-	json_text(out, "globalUrl", target->url);
-	json_text(out, "lastError", span_str(known->last_error.text));
-	json_text(out, "lastScrape", span_str(time.text));
+	pages_json(out, "scrapePool", target->job->name);
+	pages_json(out, "scrapeUrl", target->url);
+	pages_json(out, "globalUrl", target->url);
+	pages_json(out, "lastError", span_str(known->last_error.text));
+	pages_json(out, "lastScrape", span_str(time.text));
 	buf_printf(out, ",\"lastScrapeDuration\":%.9g,\"health\":\"%s\"", (double)known->last.duration_ns / 1e9,
 		health(known));
-	json_text(out, "scrapeInterval", span_str(duration_format(target->interval_ns).text));
-	json_text(out, "scrapeTimeout", span_str(duration_format(target->timeout_ns).text));
+	pages_json(out, "scrapeInterval", span_str(duration_format(target->interval_ns).text));
+	pages_json(out, "scrapeTimeout", span_str(duration_format(target->timeout_ns).text));
 	/* What Prometheus does not have. */
 	buf_printf(out,
 		",\"scrapes\":%llu,\"scrapeFailures\":%llu,\"lastScrapeSamples\":%llu,\"lastScrapeBodyBytes\":%llu}",
@@ -191,12 +191,14 @@ static void render_api_targets(struct page *page)
 		buf_str(out, i ? "," : "");
 		buf_str(out, "{\"discoveredLabels\":");
 		json_labels(out, dropped[i].discovered);
-		json_text(out, "scrapePool", dropped[i].job_name);
+		pages_json(out, "scrapePool", dropped[i].job_name);
 		if (dropped[i].rule != TARGET_NO_RULE) /* else: it had no address */
 			buf_printf(out, ",\"relabelRule\":%zu", dropped[i].rule);
 		buf_char(out, '}');
 	}
-	buf_str(out, "]}}\n");
+	buf_char(out, ']');
+	ports_json(core, out);
+	buf_str(out, "}}\n");
 }
 
 static void serve_api_targets(void *arg, const struct status_request *request, struct status_reply *reply)
@@ -213,7 +215,7 @@ static bool is_control(struct span text)
 	return c < 0x20 || c == 0x7f || (c == 0xc2 && text.len > 1 && (unsigned char)text.ptr[1] < 0xa0);
 }
 
-static void html(struct buf *out, struct span text)
+void pages_html(struct buf *out, struct span text)
 {
 	for (size_t i = 0; i < text.len; i++) {
 		if (is_control(span_of(text.ptr + i, text.len - i))) {
@@ -254,11 +256,11 @@ static void html_target(struct buf *out, const struct core_target *known, uint64
 	buf_init(&labels, 65536);
 	buf_labels(&labels, target->labels);
 	buf_str(out, "<tr><td>");
-	html(out, target->job->name);
+	pages_html(out, target->job->name);
 	buf_str(out, "</td><td>");
-	html(out, target->url);
+	pages_html(out, target->url);
 	buf_str(out, "<br><code>");
-	html(out, buf_view(&labels));
+	pages_html(out, buf_view(&labels));
 	buf_printf(out, "</code></td><td class=\"%s\">%s</td><td class=\"n\">", health(known), health(known));
 	if (known->last.key == 0)
 		buf_str(out, "never");
@@ -268,7 +270,7 @@ static void html_target(struct buf *out, const struct core_target *known, uint64
 	buf_printf(out, "</td><td class=\"n\">%.1f ms</td><td class=\"n\">%llu</td><td class=\"n\">%s</td><td>",
 		(double)known->last.duration_ns / 1e6, (unsigned long long)known->last.samples,
 		duration_format(target->interval_ns).text);
-	html(out, span_str(known->last_error.text));
+	pages_html(out, span_str(known->last_error.text));
 	buf_str(out, "</td></tr>\n");
 	buf_done(&labels);
 }
@@ -299,7 +301,9 @@ static void render_targets(struct page *page)
 		if (known)
 			html_target(out, known, now);
 	}
-	buf_str(out, "</tbody></table></body></html>\n");
+	buf_str(out, "</tbody></table>\n");
+	ports_html(core, out);
+	buf_str(out, "</body></html>\n");
 }
 
 static void serve_targets(void *arg, const struct status_request *request, struct status_reply *reply)

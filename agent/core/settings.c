@@ -79,6 +79,31 @@ static const struct option_table telemetry_table = {
 	.options = telemetry_options,
 };
 
+static const char *const probe_choices[] = {"auto", "true", "false", NULL};
+static const struct option probe_options[] = {
+	{.name = "enabled",
+		.kind = OPTION_CHOICE,
+		.offset = offsetof(struct settings_probe, enabled),
+		.value = "auto",
+		.choices = probe_choices,
+		.help = "Whether to use the probe; auto: when kernel and rights allow it."},
+	{.name = "socket",
+		.kind = OPTION_STRING,
+		.offset = offsetof(struct settings_probe, socket),
+		.help = "Path of the socket of a `gleaner probe --listen PATH` in another container; without it, "
+			"`gleaner run` starts "
+			"a probe itself."},
+	{0},
+};
+static const struct option_table probe_table = {
+	.name = "probe",
+	.help = "What the kernel tells by eBPF: a target whose port opens is scraped at once. Everything else works "
+		"without "
+		"it; what is missing, and why, is shown at /targets.",
+	.size = sizeof(struct settings_probe),
+	.options = probe_options,
+};
+
 #define OBJECT(key, field, table, what)                                                                                \
 	{                                                                                                              \
 		.name = key, .kind = OPTION_OBJECT, .offset = offsetof(struct settings, field), .fields = &(table),    \
@@ -100,6 +125,7 @@ static const struct option settings_options[] = {
 	OBJECT("resource", global.resource_attributes, resource_table, "Attributes of everything that is sent."),
 	OBJECT("status", status, status_options_table, "The agent's own HTTP server."),
 	OBJECT("telemetry", telemetry, telemetry_table, "The agent's own metrics."),
+	OBJECT("probe", probe, probe_table, "Listening ports, by eBPF."),
 	OBJECT("log", log, log_table, "The agent's log."),
 	{0},
 };

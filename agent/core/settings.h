@@ -20,6 +20,12 @@ struct settings_telemetry {
 	uint64_t interval_ns; /* 30s */
 };
 
+enum { SETTINGS_PROBE_AUTO, SETTINGS_PROBE_ON, SETTINGS_PROBE_OFF };
+struct settings_probe {
+	int enabled;        /* as above */
+	const char *socket; /* NULL: a child is started */
+};
+
 struct settings {
 	struct target_global_options
 		global; /* its resource_attributes come from resource.attributes and OTEL_RESOURCE_ATTRIBUTES */
@@ -32,6 +38,7 @@ struct settings {
 	struct status_options status;
 	struct settings_log log;
 	struct settings_telemetry telemetry;
+	struct settings_probe probe;
 
 	const char *
 		service_name; /* of gleaner's own metrics: OTEL_SERVICE_NAME, service.name of the attributes, "gleaner" */

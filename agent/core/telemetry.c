@@ -152,6 +152,52 @@ static void render_kubelet(const struct core *core, struct buf *page)
 		(double)stats.last_success_wall_ns / 1e9);
 }
 
+/* program="on_listen",state="attached"; names come from the loader, so what could break the page is left out. */
+static void probe_program(struct buf *page, const struct probe_program *program)
+{
+	char labels[96];
+	if (program->name[strspn(program->name, "abcdefghijklmnopqrstuvwxyz0123456789_")] != '\0')
+		return;
+	snprintf(labels, sizeof(labels), "program=\"%s\",state=\"%s\"", program->name,
+		probe_state_name((enum probe_state)program->state));
+	metrics_sample(page, "gleaner_probe_programs", labels, 1);
+}
+
+static void render_probe(const struct core *core, struct buf *page)
+{
+	const struct probes *probes = core->probes;
+	struct probes_counters counters = probes ? probes_counters(probes) : core->probes_before;
+	one(page, "gleaner_probe_up", "gauge", "1 while listening ports are seen as they open.",
+		probes && probes->state == PROBES_RUNNING);
+	metrics_family(page, "gleaner_probe_programs", "gauge",
+		"Always 1; the eBPF programs of the last probe, and what became of each.");
+	for (size_t i = 0; probes && i < probes->hello.program_count; i++)
+		probe_program(page, &probes->hello.programs[i]);
+	one(page, "gleaner_probe_starts_total", "counter", "Probes started, or called at their socket.",
+		(double)counters.starts);
+	one(page, "gleaner_probe_deaths_total", "counter", "Probes that ended while they were needed.",
+		(double)counters.deaths);
+	one(page, "gleaner_probe_listening_ports", "gauge", "Listening ports that the probe knows of.",
+		probes ? (double)probes_port_count(probes) : 0);
+	one(page, "gleaner_probe_ports_unattributed_total", "counter", "Ports that opened and are no pod's.",
+		(double)counters.unattributed);
+	one(page, "gleaner_probe_port_flaps_total", "counter",
+		"Openings of ports that close all the time: they must stay open for 10 s.", (double)counters.flaps);
+	one(page, "gleaner_probe_events_total", "counter", "Sockets that began or ceased to listen.",
+		(double)counters.events);
+	metrics_family(page, "gleaner_probe_events_lost_total", "counter",
+		"Events that were not handed over, by reason; a snapshot makes up for them.");
+	by_reason(page, "gleaner_probe_events_lost_total", "ring_full", counters.lost_ring);
+	by_reason(page, "gleaner_probe_events_lost_total", "rate", counters.lost_rate);
+	one(page, "gleaner_probe_snapshots_total", "counter", "Snapshots of all listening sockets.",
+		(double)counters.snapshots);
+	one(page, "gleaner_probe_scrapes_total", "counter", "Scrapes asked for because a port opened.",
+		(double)counters.scrapes);
+	one(page, "gleaner_probe_nudges_total", "counter",
+		"Polls of the kubelet asked for because a pod listens that it has not told of.",
+		(double)counters.nudges);
+}
+
 /* CPU seconds and resident bytes of a process, from /proc. 0 or -errno. */
 static int process_usage(pid_t pid, double *ret_cpu_seconds, double *ret_resident_bytes)
 {
@@ -184,13 +230,18 @@ static void render_processes(const struct core *core, struct buf *page)
 			scraper_resident += resident;
 		}
 	}
+	double probe_cpu = 0, probe_resident = 0;
+	if (core->probes && core->probes->pid)
+		process_usage(core->probes->pid, &probe_cpu, &probe_resident);
 	metrics_family(
 		page, "gleaner_process_cpu_seconds", "gauge", "CPU time of the processes that run now, by role.");
 	metrics_sample(page, "gleaner_process_cpu_seconds", "role=\"core\"", core_cpu);
 	metrics_sample(page, "gleaner_process_cpu_seconds", "role=\"scraper\"", scraper_cpu);
+	metrics_sample(page, "gleaner_process_cpu_seconds", "role=\"probe\"", probe_cpu);
 	metrics_family(page, "gleaner_process_resident_memory_bytes", "gauge", "Resident memory, by role.");
 	metrics_sample(page, "gleaner_process_resident_memory_bytes", "role=\"core\"", core_resident);
 	metrics_sample(page, "gleaner_process_resident_memory_bytes", "role=\"scraper\"", scraper_resident);
+	metrics_sample(page, "gleaner_process_resident_memory_bytes", "role=\"probe\"", probe_resident);
 }
 
 void telemetry_render(struct core *core, struct buf *page)
@@ -207,6 +258,7 @@ void telemetry_render(struct core *core, struct buf *page)
 	render_spool(core, page);
 	render_export(core, page);
 	render_kubelet(core, page);
+	render_probe(core, page);
 	render_processes(core, page);
 }
 
