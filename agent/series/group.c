@@ -121,11 +121,26 @@ static bool is_count(double value)
 	return value >= 0 && value < 18446744073709551616.0;
 }
 
+/* Room for a bound and a count of each member, and the rest of the count. */
+static int make_room(struct ingest *in, const struct group *group)
+{
+	size_t bytes = (group->end - group->first + 1) * sizeof(uint64_t);
+	buf_reset(&in->store->bounds);
+	buf_reset(&in->store->counts);
+	return buf_reserve(&in->store->bounds, bytes) && buf_reserve(&in->store->counts, bytes) ? 0 : -ENOMEM;
+}
+
+/* A double or uint64_t, for which there is room. */
+static inline void put(struct buf *buf, const void *item)
+{
+	memcpy(buf->ptr + buf->len, item, sizeof(uint64_t));
+	buf->len += sizeof(uint64_t);
+}
+
 /* Fills store->counts with the buckets' own counts, the last one being what is left of the count. False: R-44. */
 static bool read_counts(struct ingest *in, const struct group *group)
 {
 	struct buf *counts = &in->store->counts;
-	buf_reset(counts);
 	if (!is_count(group->count))
 		return false;
 	uint64_t below = 0, total = (uint64_t)group->count;
@@ -138,12 +153,12 @@ static bool read_counts(struct ingest *in, const struct group *group)
 		if (!is_count(value) || value < last || value > group->count)
 			return false;
 		uint64_t own = (uint64_t)value - below;
-		buf_append(counts, &own, sizeof(own));
+		put(counts, &own);
 		below = (uint64_t)value;
 		last = value;
 	}
 	uint64_t rest = total - below;
-	buf_append(counts, &rest, sizeof(rest));
+	put(counts, &rest);
 	return true;
 }
 
@@ -151,17 +166,14 @@ static bool read_counts(struct ingest *in, const struct group *group)
 static void read_bounds(struct ingest *in, const struct group *group)
 {
 	struct buf *bounds = &in->store->bounds, *values = &in->store->counts;
-	buf_reset(bounds);
-	if (group->data == OTLP_SUMMARY)
-		buf_reset(values);
 	for (uint32_t i = group->first; i < group->end; i++) {
 		const struct member *member = &in->view.members[i];
 		double value = in_values(in)[i];
 		if (member->kind != MEMBER_BOUND || !has_place(member, group->data) || is_absent(value))
 			continue;
-		buf_append(bounds, &member->bound, sizeof(member->bound));
+		put(bounds, &member->bound);
 		if (group->data == OTLP_SUMMARY)
-			buf_append(values, &value, sizeof(value));
+			put(values, &value);
 	}
 }
 
@@ -211,8 +223,6 @@ static int produce(struct ingest *in, const struct group *group)
 	uint64_t time_ns = in->time_ns;
 	if (in->timestamps && times->len > group->point * sizeof(time_ns))
 		memcpy(&time_ns, times->ptr + group->point * sizeof(time_ns), sizeof(time_ns));
-	if (in->store->bounds.failed || in->store->counts.failed)
-		return -ENOMEM;
 	int result = group->reshaped ? encode_record(in, group) : 0;
 	if (result < 0)
 		return result;
@@ -237,6 +247,8 @@ static int settle(struct ingest *in, const struct group *group)
 	}
 	point->scrape = in->scrape;
 	in->alive++;
+	if (make_room(in, group) < 0)
+		return -ENOMEM;
 	bool good = group->data == OTLP_HISTOGRAM ? read_counts(in, group) : is_count(group->count);
 	if (!good) {
 		point->flags &= (uint8_t)~POINT_PRODUCED;

@@ -228,7 +228,7 @@ static int finish(struct ingest *in, struct otlp_batch *batch)
 static int prepare_scratch(struct ingest *in)
 {
 	struct series_store *store = in->store;
-	uint64_t absent = ABSENT_BITS;
+	size_t values_bytes = in->view.member_count * sizeof(double);
 	buf_reset(&store->seen);
 	buf_reset(&store->values);
 	buf_reset(&store->runs);
@@ -237,12 +237,14 @@ static int prepare_scratch(struct ingest *in)
 	for (int i = 0; i < LOOKUP_COUNT; i++)
 		store->lookups[i].filled = false;
 	char *seen = buf_reserve(&store->seen, in->view.line_count);
-	if (!seen || !buf_reserve(&store->values, in->view.member_count * sizeof(absent)))
+	uint64_t *values = (uint64_t *)(void *)buf_reserve(&store->values, values_bytes);
+	if (!seen || !values)
 		return -ENOMEM;
 	memset(seen, 0, in->view.line_count);
 	store->seen.len = in->view.line_count;
 	for (uint32_t i = 0; i < in->view.member_count; i++)
-		buf_append(&store->values, &absent, sizeof(absent));
+		values[i] = ABSENT_BITS;
+	store->values.len = values_bytes;
 	return 0;
 }
 
