@@ -56,11 +56,13 @@ struct pod {
 	bool host_network;
 };
 
-/* A namespace that a pod has for itself. */
+/* A namespace in which something listens, or that a pod has for itself. */
 struct namespace
 {
 	uint64_t netns;
-	char pod_uid[40];
+	char pod_uid[40]; /* "": not known to be one pod's own */
+	size_t ports;
+	struct namespace *next_empty; /* while they are being forgotten */
 };
 
 struct cgroup_known {
@@ -97,7 +99,8 @@ struct listeners_limits listeners_default_limits(void)
 		.flap_settle_ns = 10 * NS_PER_SEC,
 		.resync_ns = 10 * NS_PER_SEC,
 		.reconcile_ns = 300 * NS_PER_SEC,
-		.max_listeners = 16384};
+		.max_listeners = 16384,
+		.max_per_namespace = 1024};
 }
 
 int listeners_new(struct clock clock, struct listeners_limits limits, struct listeners_events events,
@@ -217,6 +220,38 @@ static struct span netns_key(const uint64_t *netns)
 	return span_of((const char *)netns, sizeof(*netns));
 }
 
+static struct namespace *find_namespace(const struct listeners *l, uint64_t netns)
+{
+	return map_get(&l->namespaces, netns_key(&netns));
+}
+
+/* Gets or makes it. 0, -ENOMEM, -E2BIG. */
+static int namespace_of(struct listeners *l, uint64_t netns, struct namespace **ret_namespace)
+{
+	struct namespace *namespace = find_namespace(l, netns);
+	if (!namespace) {
+		namespace = calloc(1, sizeof(*namespace));
+		if (!namespace)
+			return -ENOMEM;
+		namespace->netns = netns;
+		int result = map_put(&l->namespaces, netns_key(&namespace->netns), namespace);
+		if (result < 0) {
+			free(namespace);
+			return result;
+		}
+	}
+	*ret_namespace = namespace;
+	return 0;
+}
+
+static void forget_if_empty(struct listeners *l, struct namespace *namespace)
+{
+	if (namespace->ports > 0 || namespace->pod_uid[0] != '\0')
+		return;
+	map_remove(&l->namespaces, netns_key(&namespace->netns));
+	free(namespace);
+}
+
 static void announce(struct listeners *l, struct port *port)
 {
 	if (port->about.pod_uid[0] == '\0')
@@ -229,18 +264,14 @@ static void announce(struct listeners *l, struct port *port)
 static int learn_namespace(struct listeners *l, uint64_t netns, const char *uid)
 {
 	const struct pod *pod = map_get(&l->pods, span_str(uid));
-	if (!pod || pod->host_network || map_get(&l->namespaces, netns_key(&netns)))
+	const struct namespace *before = find_namespace(l, netns);
+	if (!pod || pod->host_network || (before && before->pod_uid[0] != '\0'))
 		return 0;
-	struct namespace *known = calloc(1, sizeof(*known));
-	if (!known)
-		return -ENOMEM;
-	known->netns = netns;
-	memcpy(known->pod_uid, pod->uid, sizeof(known->pod_uid));
-	int result = map_put(&l->namespaces, netns_key(&known->netns), known);
-	if (result < 0) {
-		free(known);
+	struct namespace *known;
+	int result = namespace_of(l, netns, &known);
+	if (result < 0)
 		return result == -E2BIG ? 0 : result;
-	}
+	memcpy(known->pod_uid, pod->uid, sizeof(known->pod_uid));
 	const struct map_slot *slot;
 	for (size_t i = 0; (slot = map_next(&l->ports, &i));) {
 		struct port *port = slot->value;
@@ -280,17 +311,22 @@ int listeners_pod_add(struct listeners *l, const char *uid, bool host_network)
 
 void listeners_pod_remove(struct listeners *l, const char *uid)
 {
+	const struct map_slot *slot;
+	struct namespace *former = NULL;
+	for (size_t i = 0; (slot = map_next(&l->namespaces, &i));) {
+		struct namespace *namespace = slot->value;
+		if (strcmp(namespace->pod_uid, uid) != 0)
+			continue;
+		namespace->pod_uid[0] = '\0';
+		namespace->next_empty = former;
+		former = namespace;
+	}
+	while (former) {
+		struct namespace *next = former->next_empty;
+		forget_if_empty(l, former);
+		former = next;
+	}
 	free(map_remove(&l->pods, span_str(uid)));
-	struct namespace *gone;
-	do {
-		gone = NULL;
-		const struct map_slot *slot;
-		for (size_t i = 0; !gone && (slot = map_next(&l->namespaces, &i));)
-			if (strcmp(((struct namespace *)slot->value)->pod_uid, uid) == 0)
-				gone = slot->value;
-		if (gone)
-			free(map_remove(&l->namespaces, netns_key(&gone->netns)));
-	} while (gone);
 }
 
 static bool parse_names(const char *above, const char *leaf, struct cgroup_name *ret_name)
@@ -322,7 +358,9 @@ static int attribute(struct listeners *l, const struct listen_event *event, stru
 	const struct listen_names *names = &event->names;
 	struct cgroup_name name = {0};
 	uint64_t netns = netns_of(&event->head);
-	const struct namespace *known = map_get(&l->namespaces, netns_key(&netns));
+	const struct namespace *known = find_namespace(l, netns);
+	if (known && known->pod_uid[0] == '\0')
+		known = NULL;
 	bool found = parse_names(names->v2_parent, names->v2_leaf, &name) ||
 		     parse_names(names->v1_parent, names->v1_leaf, &name) ||
 		     find_by_id(l, event->head.cgroup_v1, &name) || find_by_id(l, event->head.cgroup_v2, &name);
@@ -370,6 +408,9 @@ static struct listening *socket_of(const struct listeners *l, uint64_t id)
 static void forget_port(struct listeners *l, struct port *port)
 {
 	map_remove(&l->ports, key_span(&port->key));
+	struct namespace *namespace = find_namespace(l, port->key.netns);
+	namespace->ports--;
+	forget_if_empty(l, namespace);
 	free(port);
 }
 
@@ -410,13 +451,27 @@ static void make_room(struct listeners *l)
 	}
 }
 
+static int try_put(struct listeners *l, struct port *port)
+{
+	struct namespace *namespace;
+	int result = namespace_of(l, port->key.netns, &namespace);
+	if (result < 0)
+		return result;
+	result = namespace->ports < l->limits.max_per_namespace ? map_put(&l->ports, key_span(&port->key), port)
+								: -E2BIG;
+	if (result == 0)
+	namespace->ports++;
+	else forget_if_empty(l, namespace);
+	return result;
+}
+
 static int put_port(struct listeners *l, struct port *port)
 {
-	int result = map_put(&l->ports, key_span(&port->key), port);
+	int result = try_put(l, port);
 	if (result != -E2BIG)
 		return result;
 	make_room(l);
-	result = map_put(&l->ports, key_span(&port->key), port);
+	result = try_put(l, port);
 	l->counters.over_limit += result == -E2BIG;
 	return result;
 }
@@ -720,6 +775,8 @@ uint64_t listeners_run(struct listeners *l)
 	uint64_t next = l->next_due_ns;
 	if (l->nudge_uid[0] != '\0' && l->nudge_at_ns < next)
 		next = l->nudge_at_ns;
+	if (l->in_snapshot)
+		return next;
 	if (l->wanted && l->want_at_ns < next)
 		next = l->want_at_ns;
 	uint64_t reconcile = l->last_began_ns + l->limits.reconcile_ns;

@@ -432,6 +432,24 @@ static void closed_ports_make_room_when_the_table_is_full(void **state)
 	listeners_free(told.listeners);
 }
 
+static void one_namespace_cannot_fill_the_table(void **state)
+{
+	(void)state;
+	struct told told;
+	struct listeners_limits limits = listeners_default_limits();
+	limits.max_per_namespace = 3;
+	setup_with(&told, limits);
+	for (uint64_t id = 1; id <= 5; id++)
+		happen(&told, LISTEN_OPEN, id, (unsigned)(100 + id), 9, NULL);
+	happen(&told, LISTEN_OPEN, 6, 100, 10, NULL);
+	assert_int_equal(listeners_counters(told.listeners).over_limit, 2);
+	assert_int_equal(listeners_counters(told.listeners).listeners, 4);
+	happen(&told, LISTEN_CLOSE, 1, 101, 9, NULL); /* makes room */
+	happen(&told, LISTEN_OPEN, 7, 107, 9, NULL);
+	assert_int_equal(listeners_counters(told.listeners).over_limit, 2);
+	listeners_free(told.listeners);
+}
+
 static int live_through_all(void *arg)
 {
 	(void)arg;
@@ -479,6 +497,7 @@ int main(void)
 		cmocka_unit_test(a_cgroup_without_names_is_looked_up_once),
 		cmocka_unit_test(a_refused_port_closes),
 		cmocka_unit_test(closed_ports_make_room_when_the_table_is_full),
+		cmocka_unit_test(one_namespace_cannot_fill_the_table),
 		cmocka_unit_test(every_allocation_may_fail),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

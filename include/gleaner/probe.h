@@ -152,14 +152,15 @@ struct listeners_events {
 };
 
 struct listeners_limits {
-	uint64_t settle_ns;      /* 1 ms: a listen() that fails opens and closes */
-	uint64_t grace_ns;       /* 5 s: a port that opens again meanwhile was never closed */
-	uint64_t flap_window_ns; /* 60 s: more than flap_closes closes in it, */
-	uint32_t flap_closes;    /* 5, */
-	uint64_t flap_settle_ns; /* 10 s: and the port must stay open that long */
-	uint64_t resync_ns;      /* 10 s: least time between snapshots after an overflow */
-	uint64_t reconcile_ns;   /* 5 min: snapshot without a cause */
-	size_t max_listeners;    /* 16,384; more are not kept, counted */
+	uint64_t settle_ns;       /* 1 ms: a listen() that fails opens and closes */
+	uint64_t grace_ns;        /* 5 s: a port that opens again meanwhile was never closed */
+	uint64_t flap_window_ns;  /* 60 s: more than flap_closes closes in it, */
+	uint32_t flap_closes;     /* 5, */
+	uint64_t flap_settle_ns;  /* 10 s: and the port must stay open that long */
+	uint64_t resync_ns;       /* 10 s: least time between snapshots after an overflow */
+	uint64_t reconcile_ns;    /* 5 min: snapshot without a cause */
+	size_t max_listeners;     /* 16,384, and */
+	size_t max_per_namespace; /* 1,024, so that one pod cannot crowd out the others; more are not kept, counted */
 };
 struct listeners_limits listeners_default_limits(void);
 
