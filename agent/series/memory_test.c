@@ -180,6 +180,30 @@ static void the_scrape_after_a_failed_allocation_is_right(void **state)
 	fail_msg("the scrape never succeeds");
 }
 
+/* A batch that refuses points leaves the cache as it was before the scrape. */
+static void the_scrape_after_a_refused_one_is_right(void **state)
+{
+	(void)state;
+	for (uint64_t memory = 0; memory <= 1 << 20; memory += 1 << 20) {
+		struct test_cache test;
+		assert_int_equal(test_cache_init(&test, memory), 0);
+		otlp_batch_free(test.batch);
+		assert_int_equal(
+			otlp_batch_new((struct otlp_batch_limits){1, 1 << 20}, test_cache_sealed, &test, &test.batch),
+			0);
+		assert_int_equal(test_cache_scrape(&test, "a 1\nb 2\nc 3\n"), 0);
+		test.refuses = true;
+		assert_int_equal(test_cache_scrape(&test, "a 4\nd 5\n"), -EIO);
+		test.refuses = false;
+		assert_int_equal(otlp_batch_seal(test.batch), 0);
+		assert_int_equal(test_cache_scrape(&test, "a 6\nd 7\n"), 0);
+		assert_int_equal(test.result.points, 2);
+		assert_int_equal(test.result.stale_points, 2); /* b and c: nobody was told of their end */
+		assert_int_equal(test.result.series_added, 1);
+		test_cache_done(&test);
+	}
+}
+
 /* ---- hostile pages -------------------------------------------------------------------------------------- */
 
 /* Each of these is quadratic for somebody. @ is a number that grows. */
@@ -303,6 +327,7 @@ int main(void)
 		cmocka_unit_test(a_frozen_block_is_thawed_for_good_when_room_appears),
 		cmocka_unit_test(running_out_of_memory_is_reported_and_leaks_nothing),
 		cmocka_unit_test(the_scrape_after_a_failed_allocation_is_right),
+		cmocka_unit_test(the_scrape_after_a_refused_one_is_right),
 		cmocka_unit_test(hostile_pages_cost_linear_time),
 		cmocka_unit_test(random_pages_are_what_a_model_says),
 	};

@@ -25,12 +25,13 @@ struct test_cache {
 	struct buf body;
 	uint64_t stale_points; /* of the last failed scrape */
 	uint64_t series_memory_bytes;
+	bool refuses; /* the batch: every seal fails with -EIO */
 };
 
 static int test_cache_sealed(void *arg, const struct otlp_request *request)
 {
 	struct test_cache *test = arg;
-	return otlp_text(request->body, &test->text);
+	return test->refuses ? -EIO : otlp_text(request->body, &test->text);
 }
 
 static const struct label test_cache_labels[] = {{SPAN("instance"), SPAN("i:1")}, {SPAN("job"), SPAN("j")}};
