@@ -34,7 +34,9 @@ enum { PROBE_FD = 3, EVENTS_AT_ONCE = 512, SNAPSHOT_PIECE = 64 };
 #define LONGEST_PAUSE_NS (30 * NS_PER_SEC)
 #define SCRAPE_AGAIN_NS  NS_PER_SEC
 
-#define CGROUP_ROOT "/sys/fs/cgroup"
+/* An id names a cgroup within one hierarchy, and an event has two of them: only where there is one hierarchy the look-up is sound. */
+#define CGROUP_ROOT     "/sys/fs/cgroup"
+#define CGROUP_ONE_ROOT CGROUP_ROOT "/cgroup.controllers"
 /* The first process's pid namespace has this inode: who is in it sees every process of the node. */
 #define INIT_PID_NAMESPACE 0xeffffffcu
 
@@ -341,8 +343,11 @@ static void answer_ready(void *arg, unsigned events)
 
 static int connect_listeners(struct probes *probes)
 {
-	struct listeners_events events = {
-		.opened = on_opened, .reopened = on_opened, .nudge = on_nudge, .cgroup = on_cgroup, .arg = probes};
+	struct listeners_events events = {.opened = on_opened,
+		.reopened = on_opened,
+		.nudge = on_nudge,
+		.cgroup = access(CGROUP_ONE_ROOT, F_OK) == 0 ? on_cgroup : NULL,
+		.arg = probes};
 	struct loop *loop = probes->core->loop;
 	int result = listeners_new(probes->core->clock, listeners_default_limits(), events, &probes->listeners);
 	if (result == 0)

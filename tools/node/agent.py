@@ -10,8 +10,13 @@ from .gateway import OTLP_PORT
 from .process import Failed, wait_until
 
 STATUS = "http://127.0.0.1:9465"
-UNPRIVILEGED = ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups", "--no-new-privs", "--inh-caps=-all",
-                "--bounding-set=-all"]
+
+
+def unprivileged(capabilities=()):
+    """The words before a command that make it a user with nothing but these capabilities."""
+    kept = "".join(f",+{name}" for name in capabilities)
+    return ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups", "--no-new-privs", f"--inh-caps=-all{kept}",
+            f"--ambient-caps=-all{kept}", f"--bounding-set=-all{kept}"]
 
 
 def merged(base, more):
@@ -23,8 +28,8 @@ def merged(base, more):
 
 
 class Agent:
-    def __init__(self, node, binary, config=None, start=True):
-        self.node = node
+    def __init__(self, node, binary, config=None, start=True, capabilities=()):
+        self.node, self.capabilities = node, capabilities
         # A copy, since the user that it runs as need not be able to reach the build folder.
         self.binary = shutil.copy(binary, node.path("gleaner"))
         self.base = {
@@ -42,7 +47,7 @@ class Agent:
 
     def start(self):
         # In a user namespace there may be no other user than root.
-        drop = UNPRIVILEGED if can_change_user() else []
+        drop = unprivileged(self.capabilities) if can_change_user() else []
         self.process = self.node.spawn(f"gleaner-{len(self.node.processes)}", [*drop, self.binary, "run", "--config", self.config],
                                        {"NODE_NAME": self.node.name, "HOST_IP": self.node.ip})
         wait_until("gleaner to be ready", self.ready, 20, self.process)
@@ -80,11 +85,24 @@ class Agent:
 
     def scrapers(self):
         """Pids of the scraper processes."""
+        return self.children("--scraper-fd")
+
+    def children(self, argument):
+        """Pids of the core's children that were started with this argument."""
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as file:
-            return [int(pid) for pid in file.read().split()]
+            return [int(pid) for pid in file.read().split() if argument in arguments(pid)]
 
     def stop(self):
         return self.process.stop(10)
+
+
+def arguments(pid):
+    """Of a process; none of one that has ended."""
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+            return file.read().split("\0")
+    except OSError:
+        return []
 
 
 def can_change_user():

@@ -35,6 +35,7 @@ class Pod:
     uid: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
     ip: str = None
     ready_ports: list = None  # None: all declared ports
+    cgroup: str = None  # folder of the cgroup that its processes are put into; None: they stay in ours
 
     def description(self):
         fields = ("name", "namespace", "labels", "annotations", "owner", "uid", "ip", "containers")
@@ -72,6 +73,8 @@ class Node:
     def spawn(self, name, argv, env=None, pod=None):
         if pod:
             argv = ["ip", "netns", "exec", pod.name, *argv]
+            if pod.cgroup:  # before, since `ip netns exec` hides /sys
+                argv = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', pod.cgroup, *argv]
         process = Process(name, argv, self.path("log", f"{name}.log"), env)
         self.processes.append(process)
         return process
