@@ -43,6 +43,15 @@ static void dial_free(struct dial *dial)
 	free(dial);
 }
 
+void dial_cancel(struct worker *worker, uint64_t key)
+{
+	for (struct dial *dial = worker->dials, *next; dial; dial = next) {
+		next = dial->next;
+		if (dial->key == key)
+			dial_free(dial);
+	}
+}
+
 void dial_cancel_all(struct worker *worker)
 {
 	while (worker->dials)

@@ -50,6 +50,8 @@ struct core_target {
 	uint64_t committed_tick_ns; /* of the last scrape whose points are in the spool */
 	uint64_t not_before_ns;     /* wall clock: back-off after it killed a scraper */
 	unsigned crashes;           /* in a row */
+	bool fetching;              /* a scrape began, its body was not parsed yet */
+	unsigned suspicions;        /* deaths of the scraper while fetching, in a row */
 	uint64_t asked_now_ns;      /* monotonic: when its port last opened and a scrape was asked for; 0: never */
 	uint64_t scrapes, failures;
 	struct wire_scraped last; /* last.key 0: not scraped yet */
@@ -120,6 +122,9 @@ struct core_target *targets_find(struct core *core, uint64_t key);
 struct worker *targets_worker(struct core *core, uint64_t key);
 /* Tells a new scraper everything it has to know. */
 int targets_send_all(struct core *core, struct worker *worker);
+/* A scrape of the target begins, or its body was read. */
+void targets_fetching(struct core *core, uint64_t key, bool fetching);
+void targets_none_fetching(struct core *core, const struct worker *worker);
 void targets_scraped(struct core *core, const struct wire_scraped *scraped, struct span error);
 
 /* ---- workers.c: the scraper children --------------------------------------------------- */
@@ -140,6 +145,8 @@ bool workers_all_alive(const struct core *core);
 
 void dial_start(struct worker *worker, uint64_t key);
 void dial_cancel_all(struct worker *worker);
+/* The target went or changed: an answer would be for an address that it no longer has. */
+void dial_cancel(struct worker *worker, uint64_t key);
 
 /* ---- telemetry.c: the agent's own metrics -------------------------------------------------- */
 

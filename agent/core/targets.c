@@ -127,6 +127,7 @@ static void target_removed(void *arg, struct target *target)
 	struct core_target *gone = map_remove(&core->targets, span_u64(&target->key));
 	if (!gone)
 		return;
+	dial_cancel(targets_worker(core, target->key), target->key);
 	worker_send(targets_worker(core, target->key), WIRE_TARGET_GONE, &(struct wire_key){target->key}, SPAN_NONE);
 	core_target_free(core, gone);
 }
@@ -148,6 +149,7 @@ static void target_changed(void *arg, struct target *old_target, struct target *
 	changed->target = target_ref(target);
 	changed->job = job;
 	map_put(&core->targets, span_u64(&target->key), changed); /* cannot fail: a place was just freed */
+	dial_cancel(targets_worker(core, target->key), target->key);
 	send_target(targets_worker(core, target->key), changed);
 	job_release(core, old_job);
 	target_unref(old);
@@ -196,6 +198,25 @@ void targets_done(struct core *core)
 	discover_free(core->discover);
 }
 
+/* ---- who is being fetched ----------------------------------------------------------------- */
+
+void targets_fetching(struct core *core, uint64_t key, bool fetching)
+{
+	struct core_target *target = targets_find(core, key);
+	if (target)
+		target->fetching = fetching;
+}
+
+void targets_none_fetching(struct core *core, const struct worker *worker)
+{
+	const struct map_slot *slot;
+	for (size_t i = 0; (slot = map_next(&core->targets, &i));) {
+		struct core_target *target = slot->value;
+		if (targets_worker(core, target->target->key) == worker)
+			target->fetching = false;
+	}
+}
+
 /* ---- what came of it ------------------------------------------------------------------------ */
 
 static void count_failure(struct core_totals *totals, const char *reason)
@@ -241,6 +262,7 @@ void targets_scraped(struct core *core, const struct wire_scraped *scraped, stru
 	target->last = *scraped;
 	target->committed_tick_ns = scraped->tick_ns;
 	target->scrapes++;
+	target->suspicions = 0;
 	target->last_error.text[0] = '\0';
 	if (scraped->up) {
 		target->crashes = 0;

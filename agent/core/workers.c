@@ -3,7 +3,8 @@
  * 1. A child is a fork and exec of this binary with one end of a socketpair. It is told the settings, the jobs and its targets.
  * 2. It says that it is alive every half second, and which body it is about to parse.
  * 3. When it dies (its socket closes) or falls silent for two seconds (it is killed), another one is started at once. The target whose
- *    body was being parsed is to blame: it is named in the log and scraped again only after a growing pause. All others go on:
+ *    body was being parsed is to blame: it is named in the log and scraped again only after a growing pause; so is one
+ *    that was being fetched at three crashes in a row. All others go on:
  *    the new child repeats each scrape whose points had not arrived.
  *
  * Failure: children that die again and again right after their start are started with growing pauses of up to 5 s.
@@ -19,7 +20,7 @@
 
 #include "internal.h"
 
-enum { SCRAPER_FD = 3 };
+enum { SCRAPER_FD = 3, SUSPICIONS_MAX = 3 };
 
 /* A child that lived less than this, and parsed no body, died of its start. */
 #define YOUNG_NS          (2 * NS_PER_SEC)
@@ -118,7 +119,11 @@ static void worker_message(void *arg, const struct wire_message *message)
 	case WIRE_DIAL:
 		dial_start(worker, key->key);
 		break;
+	case WIRE_FETCH:
+		targets_fetching(worker->core, key->key, true);
+		break;
 	case WIRE_INGEST:
+		targets_fetching(worker->core, key->key, false);
 		worker->ingesting = key->key;
 		worker->proven = true;
 		break;
@@ -155,24 +160,49 @@ static void describe_exit(int status, struct error *ret_text)
 		error_set(ret_text, EIO, "exit status %d", WEXITSTATUS(status));
 }
 
-/* The target whose body was being parsed pauses: 2, 4, then 8 intervals (of an hour at most). */
-static void blame(struct worker *worker, const char *cause)
+/* A target pauses: 2, 4, then 8 intervals (of an hour at most). */
+static void blame(struct worker *worker, struct core_target *target, const char *cause, const char *while_doing)
 {
 	struct core *core = worker->core;
-	struct core_target *target = worker->ingesting ? targets_find(core, worker->ingesting) : NULL;
-	if (!target) {
-		log_error(&core->log, "scraper %u: %s, while no body was being parsed; starting another", worker->index,
-			cause);
-		return;
-	}
 	uint64_t intervals = UINT64_C(2) << (target->crashes < 2 ? target->crashes : 2);
 	uint64_t interval_ns = target->target->interval_ns;
 	uint64_t pause_ns = intervals * (interval_ns < BLAME_INTERVAL_NS ? interval_ns : BLAME_INTERVAL_NS);
 	target->crashes++;
+	target->suspicions = 0;
 	target->not_before_ns = clock_wall(&core->clock) + pause_ns;
-	log_error(&core->log,
-		"scraper %u: %s, while parsing the body of %.*s; that target pauses for %s; starting another",
-		worker->index, cause, SPAN_ARGS(target->target->url), duration_format(pause_ns).text);
+	log_error(&core->log, "scraper %u: %s, while %s %.*s; that target pauses for %s; starting another",
+		worker->index, cause, while_doing, SPAN_ARGS(target->target->url), duration_format(pause_ns).text);
+}
+
+/* A crash before any body is parsed (HTTP, TLS, inflating) may be the doing of each target that is being fetched. Who is among them
+ * three times in a row is blamed; the others' reports clear them. Returns how many were blamed. */
+static unsigned suspect(struct worker *worker, const char *cause)
+{
+	struct core *core = worker->core;
+	const struct map_slot *slot;
+	unsigned blamed = 0;
+	for (size_t i = 0; (slot = map_next(&core->targets, &i));) {
+		struct core_target *target = slot->value;
+		if (!target->fetching || targets_worker(core, target->target->key) != worker ||
+			++target->suspicions < SUSPICIONS_MAX)
+			continue;
+		blame(worker, target, cause, "fetching");
+		blamed++;
+	}
+	return blamed;
+}
+
+/* own_doing: it was not killed from outside. */
+static void find_culprit(struct worker *worker, bool own_doing, const char *cause)
+{
+	struct core *core = worker->core;
+	struct core_target *target = worker->ingesting ? targets_find(core, worker->ingesting) : NULL;
+	if (target)
+		blame(worker, target, cause, "parsing the body of");
+	else if (!own_doing || suspect(worker, cause) == 0)
+		log_error(&core->log, "scraper %u: %s, while no body was being parsed; starting another", worker->index,
+			cause);
+	targets_none_fetching(core, worker);
 }
 
 static void worker_reap(struct worker *worker, int *ret_status)
@@ -207,7 +237,8 @@ static void worker_lost(struct worker *worker, const struct error *err)
 		if (err && err->text[0])
 			error_wrap(&cause, EIO, "%s", err->text);
 		core->totals.scraper_deaths++;
-		blame(worker, cause.text);
+		bool from_outside = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !(err && err->text[0]);
+		find_culprit(worker, !from_outside, cause.text);
 	} else {
 		worker_reap(worker, &status);
 	}

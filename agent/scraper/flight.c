@@ -238,6 +238,11 @@ void flights_start_due(struct scraper *scraper)
 		target->flight = flight;
 		flight->target = target;
 		flight->start_mono_ns = clock_mono(&scraper->clock);
+		int result = wire_send(scraper->wire, WIRE_FETCH, &(struct wire_key){entry->key}, SPAN_NONE, -1);
+		if (result < 0) {
+			scraper_fail(scraper, "start a scrape", result);
+			return;
+		}
 		flight_fetch(flight, -1);
 	}
 }

@@ -195,7 +195,7 @@ static void a_scrape_is_reported_after_its_record(void **state)
 	await(scene, WIRE_DIAL);
 	send_socket(scene);
 	await(scene, WIRE_SCRAPED);
-	const enum wire_type expected[] = {WIRE_DIAL, WIRE_INGEST, WIRE_INGEST, WIRE_RECORD, WIRE_SCRAPED};
+	const enum wire_type expected[] = {WIRE_FETCH, WIRE_DIAL, WIRE_INGEST, WIRE_INGEST, WIRE_RECORD, WIRE_SCRAPED};
 	for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
 		assert_int_equal(scene->order[i], expected[i]);
 	assert_string_equal(scene->error, "");

@@ -26,6 +26,7 @@ static const struct wire_shape shapes[WIRE_TYPE_COUNT] = {
 	[WIRE_RECORD] = {sizeof(struct wire_record), WIRE_MAX - sizeof(struct wire_record), TO_CORE},
 	[WIRE_SCRAPED] = {sizeof(struct wire_scraped), 512, TO_CORE},
 	[WIRE_STOPPED] = {0, 0, TO_CORE},
+	[WIRE_FETCH] = {sizeof(struct wire_key), 0, TO_CORE},
 };
 
 size_t wire_fixed_size(enum wire_type type)

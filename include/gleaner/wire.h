@@ -39,6 +39,7 @@ enum wire_type {
 	WIRE_RECORD, /* struct wire_record, tail: the compressed OTLP request */
 	WIRE_SCRAPED, /* struct wire_scraped, tail: error text. Sent once all points of the scrape are in records sent before */
 	WIRE_STOPPED, /* no struct: everything is flushed */
+	WIRE_FETCH, /* struct wire_key: a scrape of this target begins; until its WIRE_INGEST it is among the suspects of a crash */
 	WIRE_TYPE_COUNT
 };
 

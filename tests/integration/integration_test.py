@@ -143,6 +143,27 @@ class NodeTest(unittest.TestCase):
         before = self.metric("gleaner_scrapes_total")
         wait_until("scrapes to go on", lambda: self.metric("gleaner_scrapes_total") > before + len(NAMES), 5, self.agent.process)
 
+    def test_crashes_while_fetching_are_blamed_on_who_is_always_in_flight(self):
+        pod = NODE.add_pod(python_app())
+        self.addCleanup(NODE.remove_pod, pod.name)
+        self.start(job("pages", "|".join(NAMES)), job("app", "prom"), targets=len(NAMES) + 1,
+                   **{"global": {"scrape_interval": "3s", "scrape_timeout": "3s"}, "scrape": {"batch_timeout": "100ms"}})
+        [server] = NODE.running[pod.name]
+        server.signal(signal.SIGSTOP)  # it accepts, and never answers
+        self.addCleanup(server.signal, signal.SIGCONT)
+        # Whatever phase its tick has: at some point three crashes in a row fall into one fetch of three seconds.
+        for _ in range(24):
+            [old] = wait_until("a scraper", self.agent.scrapers, 2, self.agent.process, every=0.01)
+            os.kill(old, signal.SIGSEGV)
+            wait_until("another scraper", lambda: any(pid != old for pid in self.agent.scrapers()), 5, self.agent.process, every=0.01)
+            time.sleep(0.5)
+            if f"while fetching http://{pod.ip}:" in self.agent.process.log_text():
+                break
+        self.assertIn(f"while fetching http://{pod.ip}:", self.agent.process.log_text())
+        self.assertEqual(re.findall(r"while fetching http://([^/:]+):", self.agent.process.log_text()), [pod.ip])
+        before = self.metric("gleaner_scrapes_total")
+        wait_until("scrapes to go on", lambda: self.metric("gleaner_scrapes_total") > before + len(NAMES), 10, self.agent.process)
+
     def test_sigterm_flushes_what_was_scraped(self):
         self.start()
         self.scrape_for(1.3)
