@@ -7,7 +7,7 @@ add_library(gleaner_flags INTERFACE)
 target_include_directories(gleaner_flags INTERFACE "${CMAKE_SOURCE_DIR}/include")
 target_compile_definitions(gleaner_flags INTERFACE _GNU_SOURCE GLEANER_VERSION="${PROJECT_VERSION}")
 target_compile_options(gleaner_flags INTERFACE
-  -Wall -Wextra -Wformat=2 -Wno-format-truncation -Wvla -Wshadow -Wimplicit-fallthrough -Wundef -Wpointer-arith
+  -Wall -Wextra -Wformat=2 $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation> -Wvla -Wshadow -Wimplicit-fallthrough -Wundef -Wpointer-arith
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>
   -fno-strict-overflow -fno-strict-aliasing -fno-delete-null-pointer-checks
   -fno-common -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
