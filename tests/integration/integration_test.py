@@ -6,6 +6,7 @@
 Each test runs a gleaner of its own on one shared node (kubelet stand-in, real Collector, sink). What is checked is what the sink, behind the real
 Collector, has seen.
 """
+
 import collections
 import os
 import random
@@ -35,9 +36,15 @@ INTERVAL = 1
 def job(name, port_name, **more):
     """All ports of that name (a regex), one target each."""
     meta = "__meta_kubernetes_pod_"
-    return {"job_name": name, "kubernetes_sd_configs": [{"role": "pod"}], "relabel_configs": [
-        {"source_labels": [meta + "container_port_name"], "regex": port_name, "action": "keep"},
-        {"source_labels": [meta + "name"], "target_label": "pod"}], **more}
+    return {
+        "job_name": name,
+        "kubernetes_sd_configs": [{"role": "pod"}],
+        "relabel_configs": [
+            {"source_labels": [meta + "container_port_name"], "regex": port_name, "action": "keep"},
+            {"source_labels": [meta + "name"], "target_label": "pod"},
+        ],
+        **more,
+    }
 
 
 class Arrived:
@@ -60,7 +67,11 @@ class Arrived:
         return {instance: sorted(found) for instance, found in times.items()}
 
     def of_pod(self, name, stale):
-        return [point for point in self.read() if point["resource"].get("k8s.pod.name") == name and bool(point["flags"]) == stale]
+        return [
+            point
+            for point in self.read()
+            if point["resource"].get("k8s.pod.name") == name and bool(point["flags"]) == stale
+        ]
 
 
 def series(points):
@@ -86,21 +97,34 @@ class NodeTest(unittest.TestCase):
             print(f"--- gleaner's log\n{self.agent.process.log_tail(60)}")
 
     def start(self, *jobs, targets=len(NAMES), **more):
-        config = {"global": {"scrape_interval": f"{INTERVAL}s", "scrape_timeout": "500ms"}, "annotations": {"enabled": False},
-                  "telemetry": {"enabled": False}, "scrape_configs": list(jobs) or [job("pages", "|".join(NAMES))]}
+        config = {
+            "global": {"scrape_interval": f"{INTERVAL}s", "scrape_timeout": "500ms"},
+            "annotations": {"enabled": False},
+            "telemetry": {"enabled": False},
+            "scrape_configs": list(jobs) or [job("pages", "|".join(NAMES))],
+        }
         self.agent = Agent(NODE, BINARY, {**config, **more})
         self.wait_for_targets(targets)
         return self.agent
 
     def wait_for_targets(self, count):
-        wait_until(f"{count} targets to be up", lambda: sum(target["health"] == "up" for target in self.agent.targets()) == count, 15,
-                   self.agent.process)
+        wait_until(
+            f"{count} targets to be up",
+            lambda: sum(target["health"] == "up" for target in self.agent.targets()) == count,
+            15,
+            self.agent.process,
+        )
 
     def metric(self, name):
         return self.agent.metrics().get(name, 0)
 
     def wait_delivered(self, seconds=10):
-        wait_until("the queue to be empty", lambda: self.metric("gleaner_spool_queued_points") == 0, seconds, self.agent.process)
+        wait_until(
+            "the queue to be empty",
+            lambda: self.metric("gleaner_spool_queued_points") == 0,
+            seconds,
+            self.agent.process,
+        )
 
     def scrape_for(self, seconds):
         time.sleep(seconds)
@@ -110,26 +134,43 @@ class NodeTest(unittest.TestCase):
     def test_200_scraper_kills_lose_no_other_targets_scrape(self):
         # A scrape counts once its record is with the core, which is batch_timeout later; the killer leaves that much time now and then.
         interval = 2
-        self.start(**{"global": {"scrape_interval": f"{interval}s", "scrape_timeout": "500ms"}, "scrape": {"batch_timeout": "100ms"}})
+        self.start(
+            **{
+                "global": {"scrape_interval": f"{interval}s", "scrape_timeout": "500ms"},
+                "scrape": {"batch_timeout": "100ms"},
+            }
+        )
         chance = random.Random(1)
         replaced = []
         for _ in range(200):
             [old] = wait_until("a scraper", self.agent.scrapers, 2, self.agent.process, every=0.001)
             os.kill(old, signal.SIGKILL)
             killed = time.monotonic()
-            wait_until("another scraper", lambda: any(pid != old for pid in self.agent.scrapers()), 5, self.agent.process, every=0.001)
+            wait_until(
+                "another scraper",
+                lambda: any(pid != old for pid in self.agent.scrapers()),
+                5,
+                self.agent.process,
+                every=0.001,
+            )
             replaced.append(time.monotonic() - killed)
             time.sleep(chance.uniform(0.1, 0.5))
         self.scrape_for(2 * interval)
         self.wait_delivered()
         self.assertGreaterEqual(self.metric("gleaner_scraper_deaths_total"), 200)
         self.assertEqual(self.agent.stop(), 0)
-        blamed = collections.Counter(re.findall(r"while parsing the body of http://([^/]+)/", self.agent.process.log_text()))
-        lost = {instance: gaps(times, interval) for instance, times in self.arrived.ups().items() if gaps(times, interval)}
+        blamed = collections.Counter(
+            re.findall(r"while parsing the body of http://([^/]+)/", self.agent.process.log_text())
+        )
+        lost = {
+            instance: gaps(times, interval) for instance, times in self.arrived.ups().items() if gaps(times, interval)
+        }
         replaced.sort()
         scrapes = sum(len(times) for times in self.arrived.ups().values())
-        print(f"200 kills, {scrapes} scrapes: replaced in {1000 * replaced[100]:.0f} ms (median), {1000 * replaced[-1]:.0f} ms (longest);"
-              f" bodies that were being parsed: {sum(blamed.values())}")
+        print(
+            f"200 kills, {scrapes} scrapes: replaced in {1000 * replaced[100]:.0f} ms (median), {1000 * replaced[-1]:.0f} ms (longest);"
+            f" bodies that were being parsed: {sum(blamed.values())}"
+        )
         self.assertEqual({instance: count for instance, count in lost.items() if instance not in blamed}, {})
         self.assertEqual(len(self.arrived.ups()), len(NAMES))
         self.assertLess(replaced[100], 0.1)
@@ -141,13 +182,22 @@ class NodeTest(unittest.TestCase):
         wait_until("another scraper", lambda: self.agent.scrapers() not in ([old], []), 5, self.agent.process)
         self.assertEqual(self.metric("gleaner_scraper_stuck_total"), 1)
         before = self.metric("gleaner_scrapes_total")
-        wait_until("scrapes to go on", lambda: self.metric("gleaner_scrapes_total") > before + len(NAMES), 5, self.agent.process)
+        wait_until(
+            "scrapes to go on",
+            lambda: self.metric("gleaner_scrapes_total") > before + len(NAMES),
+            5,
+            self.agent.process,
+        )
 
     def test_crashes_while_fetching_are_blamed_on_who_is_always_in_flight(self):
         pod = NODE.add_pod(python_app())
         self.addCleanup(NODE.remove_pod, pod.name)
-        self.start(job("pages", "|".join(NAMES)), job("app", "prom"), targets=len(NAMES) + 1,
-                   **{"global": {"scrape_interval": "3s", "scrape_timeout": "3s"}, "scrape": {"batch_timeout": "100ms"}})
+        self.start(
+            job("pages", "|".join(NAMES)),
+            job("app", "prom"),
+            targets=len(NAMES) + 1,
+            **{"global": {"scrape_interval": "3s", "scrape_timeout": "3s"}, "scrape": {"batch_timeout": "100ms"}},
+        )
         [server] = NODE.running[pod.name]
         server.signal(signal.SIGSTOP)  # it accepts, and never answers
         self.addCleanup(server.signal, signal.SIGCONT)
@@ -155,14 +205,25 @@ class NodeTest(unittest.TestCase):
         for _ in range(24):
             [old] = wait_until("a scraper", self.agent.scrapers, 2, self.agent.process, every=0.01)
             os.kill(old, signal.SIGSEGV)
-            wait_until("another scraper", lambda: any(pid != old for pid in self.agent.scrapers()), 5, self.agent.process, every=0.01)
+            wait_until(
+                "another scraper",
+                lambda: any(pid != old for pid in self.agent.scrapers()),
+                5,
+                self.agent.process,
+                every=0.01,
+            )
             time.sleep(0.5)
             if f"while fetching http://{pod.ip}:" in self.agent.process.log_text():
                 break
         self.assertIn(f"while fetching http://{pod.ip}:", self.agent.process.log_text())
         self.assertEqual(re.findall(r"while fetching http://([^/:]+):", self.agent.process.log_text()), [pod.ip])
         before = self.metric("gleaner_scrapes_total")
-        wait_until("scrapes to go on", lambda: self.metric("gleaner_scrapes_total") > before + len(NAMES), 10, self.agent.process)
+        wait_until(
+            "scrapes to go on",
+            lambda: self.metric("gleaner_scrapes_total") > before + len(NAMES),
+            10,
+            self.agent.process,
+        )
 
     def test_sigterm_flushes_what_was_scraped(self):
         self.start()
@@ -176,7 +237,9 @@ class NodeTest(unittest.TestCase):
         self.assertLess(took, 5)
         for instance, times in self.arrived.ups().items():
             self.assertGreaterEqual(len(times), scrapes[instance], instance)
-        committed, delivered = re.search(r"stopped: (\d+) points committed = (\d+) delivered", self.agent.process.log_text()).groups()
+        committed, delivered = re.search(
+            r"stopped: (\d+) points committed = (\d+) delivered", self.agent.process.log_text()
+        ).groups()
         self.assertEqual(committed, delivered)
         self.assertEqual(len(self.arrived.read()), int(delivered))
 
@@ -213,8 +276,12 @@ class NodeTest(unittest.TestCase):
     def test_refusal_of_the_kubelet_is_told_in_its_own_words(self):
         self.start()
         self.assertEqual(NODE.kubelet_control("forbid", "5"), "ok")
-        wait_until("the refusal to be logged", lambda: "verb=get, resource=nodes, subresource(s)=[pods proxy]" in
-                   self.agent.process.log_text(), 5, self.agent.process)
+        wait_until(
+            "the refusal to be logged",
+            lambda: "verb=get, resource=nodes, subresource(s)=[pods proxy]" in self.agent.process.log_text(),
+            5,
+            self.agent.process,
+        )
         self.scrape_for(2)
         self.assertEqual(self.metric("gleaner_targets"), len(NAMES))
         self.wait_for_targets(len(NAMES))
@@ -236,8 +303,11 @@ class NodeTest(unittest.TestCase):
         self.start()
         self.scrape_for(2)
         before = {target["scrapeUrl"]: target["scrapes"] for target in self.agent.targets()}
-        base = {"global": {"scrape_interval": f"{INTERVAL}s", "scrape_timeout": "500ms"}, "annotations": {"enabled": False},
-                "telemetry": {"enabled": False}}
+        base = {
+            "global": {"scrape_interval": f"{INTERVAL}s", "scrape_timeout": "500ms"},
+            "annotations": {"enabled": False},
+            "telemetry": {"enabled": False},
+        }
         two = [job("pages", "|".join(NAMES)), job("app", "prom")]
         self.agent.configure({**base, "scrape_configs": two})
         self.agent.reload()
@@ -246,7 +316,12 @@ class NodeTest(unittest.TestCase):
             self.assertGreaterEqual(target["scrapes"], before.get(target["scrapeUrl"], 0))
         self.agent.configure({**base, "scrape_configs": [{**two[0], "scrape_intervall": "1s"}]})
         self.agent.reload()
-        wait_until("the reload to be refused", lambda: self.metric("gleaner_config_last_reload_successful") == 0, 5, self.agent.process)
+        wait_until(
+            "the reload to be refused",
+            lambda: self.metric("gleaner_config_last_reload_successful") == 0,
+            5,
+            self.agent.process,
+        )
         self.assertEqual(len(self.agent.targets()), len(NAMES) + 1)
         self.assertIn("did you mean", self.agent.process.log_text())
         self.agent.configure({**base, "scrape_configs": two[:1]})

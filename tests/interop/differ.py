@@ -13,6 +13,7 @@ The two scrape at different moments, so a value is held to what can be known:
   - a gauge that one side saw unchanged must have been seen so by the other at least once;
   - a page of pages/ never moves, and neither does its start: there all values seen must be the same set.
 """
+
 import collections
 import dataclasses
 import json
@@ -37,8 +38,10 @@ class Difference:
     kind: str = ""  # the metric's prometheus.type
 
     def __str__(self):
-        return (f"{self.target:<16} {self.metric:<36} {self.what}: receiver {shortened(self.receiver)}, "
-                f"gleaner {shortened(self.gleaner)}")
+        return (
+            f"{self.target:<16} {self.metric:<36} {self.what}: receiver {shortened(self.receiver)}, "
+            f"gleaner {shortened(self.gleaner)}"
+        )
 
 
 def shortened(value):
@@ -83,13 +86,16 @@ def load(lines):
 class Comparison:
     def __init__(self, sides):
         self.receiver, self.gleaner = (sides[name] for name in SIDES)
-        self.strict_targets = {key[0] for side in (self.receiver, self.gleaner) for key in side.series
-                               if f'"app": "{STRICT}"' in key[4]}
+        self.strict_targets = {
+            key[0] for side in (self.receiver, self.gleaner) for key in side.series if f'"app": "{STRICT}"' in key[4]
+        }
         self.found = []
         self.counts = collections.Counter()
 
     def differ(self, key, what, receiver, gleaner, kind=""):
-        self.found.append(Difference(key[0][0], key[2] if len(key) > 2 else "", what, str(receiver), str(gleaner), kind))
+        self.found.append(
+            Difference(key[0][0], key[2] if len(key) > 2 else "", what, str(receiver), str(gleaner), kind)
+        )
 
     def run(self):
         self.resources()
@@ -100,15 +106,24 @@ class Comparison:
                 self.one_sided_metric(key)
         self.all_series()
         if self.receiver.default_scope != self.gleaner.default_scope:
-            self.found.append(Difference("", "", "default scope", text(sorted(self.receiver.default_scope)),
-                                         text(sorted(self.gleaner.default_scope))))
+            self.found.append(
+                Difference(
+                    "",
+                    "",
+                    "default scope",
+                    text(sorted(self.receiver.default_scope)),
+                    text(sorted(self.gleaner.default_scope)),
+                )
+            )
         return self.found
 
     def resources(self):
         for target in sorted(set(self.receiver.resources) | set(self.gleaner.resources)):
             mine, theirs = self.gleaner.resources.get(target), self.receiver.resources.get(target)
             if not mine or not theirs:
-                self.differ((target,), f"target {target[1]}", "seen" if theirs else "absent", "seen" if mine else "absent")
+                self.differ(
+                    (target,), f"target {target[1]}", "seen" if theirs else "absent", "seen" if mine else "absent"
+                )
                 continue
             self.counts["targets"] += 1
             # More than one set of attributes of a target: compared as sets, since target_info may come and go.
@@ -124,7 +139,11 @@ class Comparison:
 
     def one_sided_metric(self, key):
         mine = key in self.gleaner.metrics
-        times = sum(len(points) for series, points in (self.gleaner if mine else self.receiver).series.items() if series[:4] == key)
+        times = sum(
+            len(points)
+            for series, points in (self.gleaner if mine else self.receiver).series.items()
+            if series[:4] == key
+        )
         if key[0] in self.receiver.resources and key[0] in self.gleaner.resources and (times > 1 or self.strict(key)):
             what = f"metric of type {key[3]}" + ("" if "(default)" in key[1] else f" in scope {key[1]}")
             self.differ(key, what, "absent" if mine else "present", "present" if mine else "absent", self.kind(key))
@@ -134,7 +153,10 @@ class Comparison:
         if self.receiver.metrics[key] == self.gleaner.metrics[key]:
             return
         for field in ("description", "unit", "metadata", "temporality", "monotonic"):
-            values = [sorted({text(json.loads(shape)[field]) for shape in side.metrics[key]}) for side in (self.receiver, self.gleaner)]
+            values = [
+                sorted({text(json.loads(shape)[field]) for shape in side.metrics[key]})
+                for side in (self.receiver, self.gleaner)
+            ]
             if values[0] != values[1]:
                 self.differ(key, field, ", ".join(values[0]), ", ".join(values[1]), self.kind(key))
 
@@ -151,7 +173,9 @@ class Comparison:
                 self.one_series(key, theirs, mine)
             elif len(theirs or mine) > 1 or key[5] or self.strict(key):
                 what = ("stale point " if key[5] else "series ") + key[4]
-                self.differ(key, what, "present" if theirs else "absent", "present" if mine else "absent", self.kind(key))
+                self.differ(
+                    key, what, "present" if theirs else "absent", "present" if mine else "absent", self.kind(key)
+                )
 
     def one_series(self, key, theirs, mine):
         kind = self.kind(key)
@@ -163,8 +187,9 @@ class Comparison:
         self.values(key, theirs, mine, kind)
         pinned = {"time_ns": explicit_time, "start_ns": lambda point: point["start_ns"]}
         if self.strict(key):
-            pinned["exemplars"] = lambda point: sorted(text({**exemplar, "time_ns": explicit_time(exemplar)})
-                                                       for exemplar in point["exemplars"])
+            pinned["exemplars"] = lambda point: sorted(
+                text({**exemplar, "time_ns": explicit_time(exemplar)}) for exemplar in point["exemplars"]
+            )
         for what, pick in pinned.items():
             values = [sorted({text(pick(point)) for point in points}) for points in (theirs, mine)]
             if values[0] != values[1]:
@@ -185,7 +210,11 @@ class Comparison:
             if len(still) < MIN_POINTS or len(found) != 1:
                 continue
             times = [point["time_ns"] for point in still]
-            within = [text(point["value"]) for point in other if min(times) + CLOSE_NS < point["time_ns"] < max(times) - CLOSE_NS]
+            within = [
+                text(point["value"])
+                for point in other
+                if min(times) + CLOSE_NS < point["time_ns"] < max(times) - CLOSE_NS
+            ]
             if not within:
                 continue
             self.counts["values compared"] += 1

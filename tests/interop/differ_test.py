@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """differ.py finds what it is there to find: each test changes one thing on one side."""
+
 import copy
 import io
 import unittest
@@ -13,16 +14,32 @@ NOW = 1_795_000_000 * SECOND
 def point(side, seconds, name="m_total", value=None, app="web", **fields):
     scope = differ.differences.RECEIVER_SCOPE if side == "receiver" else "gleaner"
     return {
-        "from": side, "resource": {"service.name": app, "service.instance.id": "10.0.0.1:80", "server.port": "80"},
-        "scope": {"name": scope, "version": "1", "attributes": {}, "schema": ""}, "name": name, "description": "d", "unit": "By",
-        "metadata": {"prometheus.type": "counter"}, "type": "sum", "temporality": 2, "monotonic": True,
-        "attributes": {"a": "1", "app": app}, "start_ns": 0, "time_ns": NOW + int(seconds * SECOND), "flags": 0,
-        "value": {"double": 5.0} if value is None else value, "exemplars": [], **fields,
+        "from": side,
+        "resource": {"service.name": app, "service.instance.id": "10.0.0.1:80", "server.port": "80"},
+        "scope": {"name": scope, "version": "1", "attributes": {}, "schema": ""},
+        "name": name,
+        "description": "d",
+        "unit": "By",
+        "metadata": {"prometheus.type": "counter"},
+        "type": "sum",
+        "temporality": 2,
+        "monotonic": True,
+        "attributes": {"a": "1", "app": app},
+        "start_ns": 0,
+        "time_ns": NOW + int(seconds * SECOND),
+        "flags": 0,
+        "value": {"double": 5.0} if value is None else value,
+        "exemplars": [],
+        **fields,
     }
 
 
 def both(**fields):
-    return [point(side, seconds + (side == "gleaner"), **copy.deepcopy(fields)) for side in differ.SIDES for seconds in range(0, 10, 2)]
+    return [
+        point(side, seconds + (side == "gleaner"), **copy.deepcopy(fields))
+        for side in differ.SIDES
+        for seconds in range(0, 10, 2)
+    ]
 
 
 class DifferTest(unittest.TestCase):
@@ -47,13 +64,23 @@ class DifferTest(unittest.TestCase):
         self.assertEqual(self.found(both()), [])
 
     def test_every_field_of_a_metric_is_compared(self):
-        for field, value in (("description", "e"), ("unit", "b"), ("metadata", {}), ("temporality", 1), ("monotonic", False)):
+        for field, value in (
+            ("description", "e"),
+            ("unit", "b"),
+            ("metadata", {}),
+            ("temporality", 1),
+            ("monotonic", False),
+        ):
             with self.subTest(field):
                 self.assert_one(self.changed(both(), lambda one: one.update({field: value})), f" {field}:")
 
     def test_resource_and_scope_are_compared(self):
-        self.assert_one(self.changed(both(), lambda one: one["resource"].update({"server.port": "81"})), "resource server.port")
-        self.assert_one(self.changed(both(), lambda one: one["resource"].update({"k8s.more": "x"})), "resource k8s.more")
+        self.assert_one(
+            self.changed(both(), lambda one: one["resource"].update({"server.port": "81"})), "resource server.port"
+        )
+        self.assert_one(
+            self.changed(both(), lambda one: one["resource"].update({"k8s.more": "x"})), "resource k8s.more"
+        )
         self.assertEqual(len(self.found(self.changed(both(), lambda one: one["scope"].update(name="other")))), 2)
 
     def test_names_types_and_attributes_are_compared(self):
@@ -85,7 +112,9 @@ class DifferTest(unittest.TestCase):
         for one in points:
             one["value"] = {"double": float(one["time_ns"] - NOW)}
         self.assertEqual(self.found(points), [])
-        self.assert_one(self.changed(points, lambda one: one.update(value={"double": one["value"]["double"] * 3})), "order")
+        self.assert_one(
+            self.changed(points, lambda one: one.update(value={"double": one["value"]["double"] * 3})), "order"
+        )
 
     def test_pages_are_compared_to_the_last_bit(self):
         bucket = {"count": 1, "sum": 1.0, "bounds": [1.0], "buckets": [1, 0]}

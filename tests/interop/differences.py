@@ -1,6 +1,7 @@
 """The intended differences between gleaner and the Collector's prometheusreceiver, each with its number in the decisions of
 docs/semantics.md. Everything else that differs is a bug of one of the two, and fails the interop test.
 """
+
 import re
 
 RECEIVER_SCOPE = "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/prometheusreceiver"
@@ -25,7 +26,11 @@ DECISIONS = {
 def normalise(point):
     """Changes a point of the receiver to what gleaner intends, where one decision renames a whole metric; the original name is kept
     in metadata, so that the difference is still seen (and explained) once per metric."""
-    if point["from"] == "receiver" and point["metadata"].get("prometheus.type") == "info" and not point["name"].endswith("_info"):
+    if (
+        point["from"] == "receiver"
+        and point["metadata"].get("prometheus.type") == "info"
+        and not point["name"].endswith("_info")
+    ):
         metadata = {**point["metadata"], "named": point["name"]}
         return {**point, "name": point["name"] + "_info", "metadata": metadata}
     return point
@@ -39,7 +44,11 @@ def explain(difference):
         return "D-3"
     if difference.target == "theirs" and difference.what in ("resource server.address", "resource server.port"):
         return "D-8"  # of the page `honoured`, whose instance is another host's
-    if difference.target == "breaking" and difference.what.startswith("stale point") and difference.gleaner == "present":
+    if (
+        difference.target == "breaking"
+        and difference.what.startswith("stale point")
+        and difference.gleaner == "present"
+    ):
         return "D-16"
     # Pages that exist for one decision: every difference there is its doing.
     if re.fullmatch(r"[dq]-\d+", difference.target) and difference.target.upper() in DECISIONS:

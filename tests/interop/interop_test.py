@@ -7,6 +7,7 @@ Collector into the sink, and differ.py compares them.
 gleaner finds the targets through the stand-in kubelet (kubernetes_sd_configs, role pod); the receiver has them as static_configs with the
 same __meta_kubernetes_* labels, made here by Prometheus' rules from the same description. Both have the same relabelling.
 """
+
 import argparse
 import os
 import shutil
@@ -36,10 +37,19 @@ def safe(name):
 def meta_labels(pod, node, container, port):
     """A pod's labels as Prometheus' kubernetes_sd gives them for role pod."""
     meta = {
-        "namespace": pod.namespace, "pod_name": pod.name, "pod_ip": pod.ip, "pod_ready": "true", "pod_phase": "Running",
-        "pod_node_name": node.name, "pod_host_ip": node.ip, "pod_uid": pod.uid, "pod_container_name": container["name"],
-        "pod_container_image": container["image"], "pod_container_init": "false",
-        "pod_container_port_name": port["name"], "pod_container_port_number": str(port["containerPort"]),
+        "namespace": pod.namespace,
+        "pod_name": pod.name,
+        "pod_ip": pod.ip,
+        "pod_ready": "true",
+        "pod_phase": "Running",
+        "pod_node_name": node.name,
+        "pod_host_ip": node.ip,
+        "pod_uid": pod.uid,
+        "pod_container_name": container["name"],
+        "pod_container_image": container["image"],
+        "pod_container_init": "false",
+        "pod_container_port_name": port["name"],
+        "pod_container_port_number": str(port["containerPort"]),
         "pod_container_port_protocol": "TCP",
     }
     if pod.owner:
@@ -52,8 +62,12 @@ def meta_labels(pod, node, container, port):
 
 
 def static_configs(node):
-    return [{"targets": [f"{pod.ip}:{port['containerPort']}"], "labels": meta_labels(pod, node, container, port)}
-            for pod in node.pods.values() for container in pod.containers for port in container["ports"]]
+    return [
+        {"targets": [f"{pod.ip}:{port['containerPort']}"], "labels": meta_labels(pod, node, container, port)}
+        for pod in node.pods.values()
+        for container in pod.containers
+        for port in container["ports"]
+    ]
 
 
 def jobs(discovery):
@@ -67,24 +81,42 @@ def jobs(discovery):
     ]
     port_name, app = meta + "pod_container_port_name", meta + "pod_label_app"
     common = {"scrape_interval": INTERVAL, "scrape_timeout": "1s", **discovery}
-    exporters = {"job_name": "exporters", **common, "relabel_configs": [
-        {"source_labels": [port_name], "regex": "metrics|prom", "action": "keep"},
-        {"source_labels": [app], "target_label": "job"},
-        *targets,
-    ], "metric_relabel_configs": [
-        {"source_labels": ["__name__"], "regex": "go_memstats_(alloc|heap).*", "action": "drop"},
-        {"source_labels": ["__name__", "device"], "separator": "@", "regex": "node_network_info@(.+)", "target_label": "dev",
-         "replacement": "dev-${1}"},
-        {"regex": "dialer_name|listener_name", "action": "labeldrop"},
-    ]}
-    the_pages = {"job_name": "pages", **common, "relabel_configs": [
-        {"source_labels": [app], "regex": "pages", "action": "keep"},
-        {"source_labels": [port_name], "regex": "honoured", "action": "drop"},
-        {"source_labels": [port_name], "regex": "(.+)", "target_label": "job", "replacement": "$1"},
-        *targets,
-    ]}
-    honoured = {"job_name": "honoured", **common, "honor_labels": True, "relabel_configs": [
-        {"source_labels": [port_name], "regex": "honoured", "action": "keep"}, *targets]}
+    exporters = {
+        "job_name": "exporters",
+        **common,
+        "relabel_configs": [
+            {"source_labels": [port_name], "regex": "metrics|prom", "action": "keep"},
+            {"source_labels": [app], "target_label": "job"},
+            *targets,
+        ],
+        "metric_relabel_configs": [
+            {"source_labels": ["__name__"], "regex": "go_memstats_(alloc|heap).*", "action": "drop"},
+            {
+                "source_labels": ["__name__", "device"],
+                "separator": "@",
+                "regex": "node_network_info@(.+)",
+                "target_label": "dev",
+                "replacement": "dev-${1}",
+            },
+            {"regex": "dialer_name|listener_name", "action": "labeldrop"},
+        ],
+    }
+    the_pages = {
+        "job_name": "pages",
+        **common,
+        "relabel_configs": [
+            {"source_labels": [app], "regex": "pages", "action": "keep"},
+            {"source_labels": [port_name], "regex": "honoured", "action": "drop"},
+            {"source_labels": [port_name], "regex": "(.+)", "target_label": "job", "replacement": "$1"},
+            *targets,
+        ],
+    }
+    honoured = {
+        "job_name": "honoured",
+        **common,
+        "honor_labels": True,
+        "relabel_configs": [{"source_labels": [port_name], "regex": "honoured", "action": "keep"}, *targets],
+    }
     return [exporters, the_pages, honoured]
 
 
@@ -98,7 +130,9 @@ def everyone_scraped(points):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gleaner", help="the binary")
-    parser.add_argument("--seconds", type=float, default=24, help="how long both scrape, half of it before series leave")
+    parser.add_argument(
+        "--seconds", type=float, default=24, help="how long both scrape, half of it before series leave"
+    )
     parser.add_argument("--keep", help="copy the sink's points to this file")
     args = parser.parse_args()
 
@@ -108,8 +142,15 @@ def main():
         node.start_kubelet()
         sink = Sink(node)
         gateway = Gateway(node, jobs({"static_configs": static_configs(node)}))
-        agent = Agent(node, args.gleaner, {"scrape_configs": jobs({"kubernetes_sd_configs": [{"role": "pod"}]}),
-                                           "annotations": {"enabled": False}, "telemetry": {"enabled": False}})
+        agent = Agent(
+            node,
+            args.gleaner,
+            {
+                "scrape_configs": jobs({"kubernetes_sd_configs": [{"role": "pod"}]}),
+                "annotations": {"enabled": False},
+                "telemetry": {"enabled": False},
+            },
+        )
         points = []
 
         def collect():

@@ -6,6 +6,7 @@
 NAME.txt is text 0.0.4, NAME.utf8.txt is text 1.0.0 with quoted names, NAME.om is OpenMetrics 1.0. While PHASE_FILE says 2, NAME.2.* is served
 in place of NAME.* where there is one (series vanish, so they must go stale). Ports count up from FIRST_PORT in the order of page_names().
 """
+
 import http.server
 import os
 import sys

@@ -15,6 +15,7 @@ value: {"double": x}, {"int": n} or {} for gauge and sum; {"count", "sum", "boun
 "quantiles": [[q, v], ..]} for summary; all fields for exponential_histogram. A field of the message that is not set is absent. Doubles that
 are not finite are texts: "+Inf", "-Inf", "NaN:7ff8000000000001" (the bits).
 """
+
 import argparse
 import gzip
 import http.server
@@ -69,38 +70,72 @@ def optional(point, *names):
 
 
 def histogram(point):
-    return {"count": point.count, "bounds": [double(bound) for bound in point.explicit_bounds],
-            "buckets": list(point.bucket_counts), **optional(point, "sum", "min", "max")}
+    return {
+        "count": point.count,
+        "bounds": [double(bound) for bound in point.explicit_bounds],
+        "buckets": list(point.bucket_counts),
+        **optional(point, "sum", "min", "max"),
+    }
 
 
 def exponential_histogram(point):
-    sides = {name: {"offset": side.offset, "buckets": list(side.bucket_counts)}
-             for name, side in (("positive", point.positive), ("negative", point.negative))}
-    return {"count": point.count, "scale": point.scale, "zero_count": point.zero_count,
-            "zero_threshold": point.zero_threshold, **sides, **optional(point, "sum", "min", "max")}
+    sides = {
+        name: {"offset": side.offset, "buckets": list(side.bucket_counts)}
+        for name, side in (("positive", point.positive), ("negative", point.negative))
+    }
+    return {
+        "count": point.count,
+        "scale": point.scale,
+        "zero_count": point.zero_count,
+        "zero_threshold": point.zero_threshold,
+        **sides,
+        **optional(point, "sum", "min", "max"),
+    }
 
 
 def summary(point):
-    return {"count": point.count, "sum": double(point.sum),
-            "quantiles": [[double(item.quantile), double(item.value)] for item in point.quantile_values]}
+    return {
+        "count": point.count,
+        "sum": double(point.sum),
+        "quantiles": [[double(item.quantile), double(item.value)] for item in point.quantile_values],
+    }
 
 
-VALUES = {"gauge": number, "sum": number, "histogram": histogram, "exponential_histogram": exponential_histogram,
-          "summary": summary}
+VALUES = {
+    "gauge": number,
+    "sum": number,
+    "histogram": histogram,
+    "exponential_histogram": exponential_histogram,
+    "summary": summary,
+}
 
 
 def exemplar(found):
-    return {"attributes": attributes(found.filtered_attributes), "time_ns": found.time_unix_nano, "value": number(found),
-            "trace_id": found.trace_id.hex(), "span_id": found.span_id.hex()}
+    return {
+        "attributes": attributes(found.filtered_attributes),
+        "time_ns": found.time_unix_nano,
+        "value": number(found),
+        "trace_id": found.trace_id.hex(),
+        "span_id": found.span_id.hex(),
+    }
 
 
 def points(request, sender):
     for resource in request.resource_metrics:
-        of_resource = {"from": sender, "resource": attributes(resource.resource.attributes),
-                       "resource_schema": resource.schema_url}
+        of_resource = {
+            "from": sender,
+            "resource": attributes(resource.resource.attributes),
+            "resource_schema": resource.schema_url,
+        }
         for scope in resource.scope_metrics:
-            of_scope = {"scope": {"name": scope.scope.name, "version": scope.scope.version,
-                                  "attributes": attributes(scope.scope.attributes), "schema": scope.schema_url}}
+            of_scope = {
+                "scope": {
+                    "name": scope.scope.name,
+                    "version": scope.scope.version,
+                    "attributes": attributes(scope.scope.attributes),
+                    "schema": scope.schema_url,
+                }
+            }
             for metric in scope.metrics:
                 for point in metric_points(metric):
                     yield {**of_resource, **of_scope, **point}
@@ -109,16 +144,27 @@ def points(request, sender):
 def metric_points(metric):
     kind = metric.WhichOneof("data")
     data = getattr(metric, kind)
-    shape = {"name": metric.name, "description": metric.description, "unit": metric.unit,
-             "metadata": attributes(metric.metadata), "type": kind}
+    shape = {
+        "name": metric.name,
+        "description": metric.description,
+        "unit": metric.unit,
+        "metadata": attributes(metric.metadata),
+        "type": kind,
+    }
     if hasattr(data, "aggregation_temporality"):
         shape["temporality"] = data.aggregation_temporality
     if hasattr(data, "is_monotonic"):
         shape["monotonic"] = data.is_monotonic
     for point in data.data_points:
-        yield {**shape, "attributes": attributes(point.attributes), "start_ns": point.start_time_unix_nano,
-               "time_ns": point.time_unix_nano, "flags": point.flags, "value": VALUES[kind](point),
-               "exemplars": [exemplar(item) for item in getattr(point, "exemplars", ())]}
+        yield {
+            **shape,
+            "attributes": attributes(point.attributes),
+            "start_ns": point.start_time_unix_nano,
+            "time_ns": point.time_unix_nano,
+            "flags": point.flags,
+            "value": VALUES[kind](point),
+            "exemplars": [exemplar(item) for item in getattr(point, "exemplars", ())],
+        }
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

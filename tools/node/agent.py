@@ -1,4 +1,5 @@
 """gleaner on the node, run as a DaemonSet's container would: its own user, no capability, the token and CA as files."""
+
 import json
 import re
 import shutil
@@ -15,15 +16,25 @@ STATUS = "http://127.0.0.1:9465"
 def unprivileged(capabilities=()):
     """The words before a command that make it a user with nothing but these capabilities."""
     kept = "".join(f",+{name}" for name in capabilities)
-    return ["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups", "--no-new-privs", f"--inh-caps=-all{kept}",
-            f"--ambient-caps=-all{kept}", f"--bounding-set=-all{kept}"]
+    return [
+        "setpriv",
+        "--reuid=65532",
+        "--regid=65532",
+        "--clear-groups",
+        "--no-new-privs",
+        f"--inh-caps=-all{kept}",
+        f"--ambient-caps=-all{kept}",
+        f"--bounding-set=-all{kept}",
+    ]
 
 
 def merged(base, more):
     """`more` laid over `base`, objects key by key."""
     result = dict(base)
     for key, value in more.items():
-        result[key] = merged(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+        result[key] = (
+            merged(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+        )
     return result
 
 
@@ -34,8 +45,11 @@ class Agent:
         self.binary = shutil.copy(binary, node.path("gleaner"))
         self.base = {
             "exporters": {"otlphttp": {"endpoint": f"http://127.0.0.1:{OTLP_PORT}"}},
-            "kubelet": {"token_file": node.path("kubelet", "token"), "tls": {"ca_file": node.path("kubelet", "ca.crt")},
-                        "poll_interval": "1s"},
+            "kubelet": {
+                "token_file": node.path("kubelet", "token"),
+                "tls": {"ca_file": node.path("kubelet", "ca.crt")},
+                "poll_interval": "1s",
+            },
         }
         self.configure(config or {})
         if start:
@@ -48,8 +62,11 @@ class Agent:
     def start(self):
         # In a user namespace there may be no other user than root.
         drop = unprivileged(self.capabilities) if can_change_user() else []
-        self.process = self.node.spawn(f"gleaner-{len(self.node.processes)}", [*drop, self.binary, "run", "--config", self.config],
-                                       {"NODE_NAME": self.node.name, "HOST_IP": self.node.ip})
+        self.process = self.node.spawn(
+            f"gleaner-{len(self.node.processes)}",
+            [*drop, self.binary, "run", "--config", self.config],
+            {"NODE_NAME": self.node.name, "HOST_IP": self.node.ip},
+        )
         wait_until("gleaner to be ready", self.ready, 20, self.process)
 
     def ready(self):

@@ -1,7 +1,8 @@
 """The part of tools/demo that runs on the small node.
 
-    tools/with-node tools/node/demo.py GLEANER [--for SECONDS]
+tools/with-node tools/node/demo.py GLEANER [--for SECONDS]
 """
+
 import argparse
 import collections
 import os
@@ -47,7 +48,9 @@ class Demo:
         node.start_kubelet()
         self.node, self.sink = node, Sink(node)
         self.gateway = Gateway(node)
-        self.agent = Agent(node, binary, {"global": {"scrape_interval": f"{INTERVAL}s"}, "telemetry": {"interval": f"{INTERVAL}s"}})
+        self.agent = Agent(
+            node, binary, {"global": {"scrape_interval": f"{INTERVAL}s"}, "telemetry": {"interval": f"{INTERVAL}s"}}
+        )
         self.arrivals = Arrivals(self.sink)
 
     def show(self):
@@ -55,17 +58,22 @@ class Demo:
         self.arrivals.read()
         metrics = self.agent.metrics()
         up = sum(target["health"] == "up" for target in self.agent.targets())
-        print(f"    {time.strftime('%H:%M:%S')}  targets up {up}/{metrics['gleaner_targets']:.0f}"
-              f"  scrapes {metrics['gleaner_scrapes_total']:.0f}  samples {metrics['gleaner_samples_total']:.0f}"
-              f"  committed {metrics['gleaner_spool_committed_points_total']:.0f}"
-              f"  delivered {metrics['gleaner_spool_delivered_points_total']:.0f}"
-              f"  points in the Collector {sum(self.arrivals.points.values())}", flush=True)
+        print(
+            f"    {time.strftime('%H:%M:%S')}  targets up {up}/{metrics['gleaner_targets']:.0f}"
+            f"  scrapes {metrics['gleaner_scrapes_total']:.0f}  samples {metrics['gleaner_samples_total']:.0f}"
+            f"  committed {metrics['gleaner_spool_committed_points_total']:.0f}"
+            f"  delivered {metrics['gleaner_spool_delivered_points_total']:.0f}"
+            f"  points in the Collector {sum(self.arrivals.points.values())}",
+            flush=True,
+        )
 
     def run(self, seconds):
         say("gleaner runs; what it scrapes, and what arrives at the Collector:")
         if not seconds:
-            say("Ctrl-C ends it. The status page, from another terminal: "
-                f"sudo nsenter --net=/proc/$(pgrep -f node/demo.py | tail -n 1)/ns/net curl -s {STATUS}/api/v1/targets")
+            say(
+                "Ctrl-C ends it. The status page, from another terminal: "
+                f"sudo nsenter --net=/proc/$(pgrep -f node/demo.py | tail -n 1)/ns/net curl -s {STATUS}/api/v1/targets"
+            )
         deadline = time.monotonic() + seconds if seconds else float("inf")
         while time.monotonic() < deadline:
             time.sleep(min(INTERVAL, max(0.0, deadline - time.monotonic())))
@@ -73,6 +81,7 @@ class Demo:
 
     def summary(self):
         """Prints the table; the list of what did not arrive."""
+
         def delivered():
             metrics = self.agent.metrics()
             return metrics if metrics["gleaner_spool_queued_points"] == 0 else None
@@ -85,18 +94,24 @@ class Demo:
         self.arrivals.read()
         missing = print_summary(metrics, targets, self.arrivals, self.node.pods, memory)
         if missing:
-            print(f"--- gleaner's log\n{self.agent.process.log_tail()}\n--- the Collector's log\n{self.gateway.process.log_tail(5)}")
+            print(
+                f"--- gleaner's log\n{self.agent.process.log_tail()}\n--- the Collector's log\n{self.gateway.process.log_tail(5)}"
+            )
         return missing
 
 
 def print_summary(metrics, targets, arrivals, pods, memory_kib):
     missing = []
-    print(f"\n{'pod':<28}{'target':<28}{'state':<8}{'scrapes':>8}{'samples each':>14}{'metrics':>9}{'points in the Collector':>25}")
+    print(
+        f"\n{'pod':<28}{'target':<28}{'state':<8}{'scrapes':>8}{'samples each':>14}{'metrics':>9}{'points in the Collector':>25}"
+    )
     for target in sorted(targets, key=lambda target: target["scrapeUrl"]):
         name = target["discoveredLabels"].get("__meta_kubernetes_pod_name", "")
         points = arrivals.points[name]
-        print(f"{name:<28}{target['scrapeUrl'].split('//')[1].split('/')[0]:<28}{target['health']:<8}{target['scrapes']:>8}"
-              f"{target['lastScrapeSamples']:>14}{len(arrivals.names[name]):>9}{points:>25}")
+        print(
+            f"{name:<28}{target['scrapeUrl'].split('//')[1].split('/')[0]:<28}{target['health']:<8}{target['scrapes']:>8}"
+            f"{target['lastScrapeSamples']:>14}{len(arrivals.names[name]):>9}{points:>25}"
+        )
         if target["health"] != "up":
             missing.append(f"{name}: {target['lastError'] or 'never scraped'}")
     for name in pods:
@@ -104,10 +119,18 @@ def print_summary(metrics, targets, arrivals, pods, memory_kib):
             missing.append(f"no metric of {name} itself arrived")
     dropped = metrics.get("gleaner_spool_dropped_points_total", 0)
     committed, delivered, queued = (
-        metrics[f"gleaner_spool_{what}"] for what in ("committed_points_total", "delivered_points_total", "queued_points"))
-    rows = [("targets", metrics["gleaner_targets"]), ("scrapes", metrics["gleaner_scrapes_total"]),
-            ("samples", metrics["gleaner_samples_total"]), ("points committed", committed), ("points delivered", delivered),
-            ("points dropped", dropped), ("points queued", queued)]
+        metrics[f"gleaner_spool_{what}"]
+        for what in ("committed_points_total", "delivered_points_total", "queued_points")
+    )
+    rows = [
+        ("targets", metrics["gleaner_targets"]),
+        ("scrapes", metrics["gleaner_scrapes_total"]),
+        ("samples", metrics["gleaner_samples_total"]),
+        ("points committed", committed),
+        ("points delivered", delivered),
+        ("points dropped", dropped),
+        ("points queued", queued),
+    ]
     print()
     for name, value in rows:
         print(f"{name:<20}{value:>12.0f}")

@@ -1,4 +1,5 @@
 """The gateway: a real OpenTelemetry Collector, and the sink behind it that shows what it holds."""
+
 import json
 import os
 
@@ -14,8 +15,10 @@ class Sink:
     def __init__(self, node):
         self.path = node.path("points.ndjson")
         script = os.path.join(ROOT, "tests/interop/sink.py")
-        self.process = node.spawn("sink", [
-            os.environ["GLEANER_OTLP_PYTHON"], script, "--listen", f"127.0.0.1:{SINK_PORT}", "--out", self.path])
+        self.process = node.spawn(
+            "sink",
+            [os.environ["GLEANER_OTLP_PYTHON"], script, "--listen", f"127.0.0.1:{SINK_PORT}", "--out", self.path],
+        )
         wait_until("the sink to listen", lambda: answers("127.0.0.1", SINK_PORT), 20, self.process)
         self.offset, self.rest = 0, b""
 
@@ -53,14 +56,20 @@ class Gateway:
             config["receivers"]["prometheus"] = {"config": {"scrape_configs": escaped}}
             config["exporters"]["otlp_http/receiver"] = {"endpoint": f"{sink}/receiver"}
             config["service"]["pipelines"]["metrics/receiver"] = {
-                "receivers": ["prometheus"], "exporters": ["otlp_http/receiver"]}
+                "receivers": ["prometheus"],
+                "exporters": ["otlp_http/receiver"],
+            }
         self.config = node.write("otelcol.yaml", json.dumps(config, indent=1))  # JSON is YAML
         self.start()
 
     def start(self):
         self.process = self.node.spawn("otelcol", [os.environ["GLEANER_COLLECTOR"], "--config", self.config])
-        wait_until("the Collector to be healthy", lambda: answers("127.0.0.1", HEALTH_PORT) and answers("127.0.0.1", OTLP_PORT),
-                   60, self.process)
+        wait_until(
+            "the Collector to be healthy",
+            lambda: answers("127.0.0.1", HEALTH_PORT) and answers("127.0.0.1", OTLP_PORT),
+            60,
+            self.process,
+        )
 
     def stop(self):
         self.process.stop(20)

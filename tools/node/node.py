@@ -1,7 +1,8 @@
 """The node: namespaces, addresses, processes, and the description that the stand-in kubelet serves.
 
-    node 192.0.2.10 (on lo) ── veth, one per pod ── 10.244.0.N/32 in the pod's namespace, its process(es) listening there
+node 192.0.2.10 (on lo) ── veth, one per pod ── 10.244.0.N/32 in the pod's namespace, its process(es) listening there
 """
+
 import contextlib
 import dataclasses
 import json
@@ -134,17 +135,35 @@ class Node:
 
     def start_kubelet(self):
         self.describe()
-        self.kubelet = self.spawn("kubelet", [
-            sys.executable, os.path.join(TOOLS, "kubelet"), "--pods", self.path("pods.json"), "--dir", self.path("kubelet", ""),
-            "--listen", f"{self.ip}:{self.kubelet_port}", "--node", self.name, "--host-ip", self.ip])
+        self.kubelet = self.spawn(
+            "kubelet",
+            [
+                sys.executable,
+                os.path.join(TOOLS, "kubelet"),
+                "--pods",
+                self.path("pods.json"),
+                "--dir",
+                self.path("kubelet", ""),
+                "--listen",
+                f"{self.ip}:{self.kubelet_port}",
+                "--node",
+                self.name,
+                "--host-ip",
+                self.ip,
+            ],
+        )
         wait_until("the kubelet to listen", lambda: answers(self.ip, self.kubelet_port), 20, self.kubelet)
         for name in ("token", "ca.crt"):
             os.chmod(self.path("kubelet", name), 0o644)
 
     def kubelet_control(self, *words):
         """Sends a command of tools/kubelet; its answer."""
-        done = subprocess.run([sys.executable, os.path.join(TOOLS, "kubelet"), "--dir", self.path("kubelet", ""), "--control",
-                               *words], check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [sys.executable, os.path.join(TOOLS, "kubelet"), "--dir", self.path("kubelet", ""), "--control", *words],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         return done.stdout.strip()
 
     # -- end

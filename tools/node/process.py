@@ -1,4 +1,5 @@
 """Child processes: each with a log file, ended by pid, and never a victim of the terminal's Ctrl-C."""
+
 import os
 import signal
 import socket
@@ -11,8 +12,14 @@ class Process:
         self.name, self.log = name, log
         with open(log, "ab") as out:
             # A session of its own: Ctrl-C reaches only the program that started it, which then stops all in order.
-            self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-                                          env={**os.environ, **(env or {})})
+            self.popen = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                env={**os.environ, **(env or {})},
+            )
 
     @property
     def pid(self):
@@ -54,7 +61,9 @@ def wait_until(what, test, seconds, process=None, every=0.1):
         if result:
             return result
         if process and not process.running():
-            raise Failed(f"{process.name} ended ({process.popen.returncode}) while waiting for {what}:\n{process.log_tail()}")
+            raise Failed(
+                f"{process.name} ended ({process.popen.returncode}) while waiting for {what}:\n{process.log_tail()}"
+            )
         if time.monotonic() > deadline:
             tail = f":\n{process.log_tail()}" if process else ""
             raise Failed(f"{what}: not within {seconds} s{tail}")
