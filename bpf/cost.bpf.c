@@ -369,6 +369,13 @@ static __always_inline void note_send(struct cost_slot *slot, __u32 bytes, __u64
 	slot->other.switches_at_send = slot->other.switches;
 }
 
+/* Older verifiers (6.1) know no bound of what a byte swap makes, and the compiler drops a mask that it holds useless. */
+static __always_inline __u32 as_index(__u32 port)
+{
+	asm volatile("" : "+r"(port));
+	return port & 0xffff;
+}
+
 /* A marked thread sends to a server of its own: whoever reads that works for the window too. One hop deep. A connection is taken for an
  * outgoing one when its own port is the larger: those are chosen from above 32768. */
 static __always_inline void follow_upstream(struct sock *sk)
@@ -385,7 +392,7 @@ static __always_inline void follow_upstream(struct sock *sk)
 	key.remote_port = sk->__sk_common.skc_num;
 	key.local_port = port;
 	struct hop hop = {.generation = mark->generation, .slot = mark->slot};
-	shared.ports[port] = 1;
+	shared.ports[as_index(port)] = 1;
 	bpf_map_update_elem(&hops, &key, &hop, BPF_ANY);
 	__sync_fetch_and_add(&slot->hops, 1);
 }

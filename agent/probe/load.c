@@ -300,9 +300,11 @@ static bool in_kernel(const struct btf *kernel, const struct hook *hook)
 {
 	if (btf__find_by_name_kind(kernel, hook->btf, (uint32_t)hook->kind) < 0)
 		return false;
-	/* The iterator asks a helper of 5.11 for the socket of a file. */
-	return strcmp(hook->name, "snap_file") != 0 ||
-	       btf__find_by_name_kind(kernel, "bpf_sock_from_file", BTF_KIND_FUNC) >= 0;
+	/* Helpers of 5.11: the socket of a file, the current task with its type. */
+	const char *helper = strcmp(hook->name, "snap_file") == 0 ? "bpf_sock_from_file"
+			     : hook->part == COST_PART            ? "bpf_get_current_task_btf"
+								  : NULL;
+	return !helper || btf__find_by_name_kind(kernel, helper, BTF_KIND_FUNC) >= 0;
 }
 
 static bool is_off(const char *off, const char *name)
@@ -325,7 +327,8 @@ static uint32_t find_candidates(struct loaded *loaded, const char *off)
 		} else if (!kernel) {
 			report(program, PROBE_UNSUPPORTED, ENOENT, "the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)");
 		} else if (!in_kernel(kernel, &hooks[i])) {
-			report(program, PROBE_UNSUPPORTED, ESRCH, "the kernel has no such hook");
+			report(program, PROBE_UNSUPPORTED, ESRCH,
+				"the kernel has no such hook, or a helper is missing");
 		} else {
 			candidates |= UINT32_C(1) << i;
 			report(program, PROBE_OFF, 0, "not needed here");

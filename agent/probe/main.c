@@ -132,6 +132,7 @@ static int serve(const struct options *options, const struct loaded *loaded)
 		return fail("map the cost slots", result);
 	if (options->path && (listener = listen_at(options->path)) < 0)
 		return fail(options->path, listener);
+	memory_forget_start();
 	result = probe_sandbox_enter();
 	if (result < 0)
 		return fail("give up privileges", result);
