@@ -357,6 +357,7 @@ int core_run(const struct core_options *options)
 		log_error(&core->log, "%s", err.text[0] ? err.text : strerror(-result));
 	} else {
 		log_start(core);
+		memory_forget_start();
 		loop_run(core->loop);
 		status_stop(core->status);
 		core->status = NULL;

@@ -221,6 +221,7 @@ int scraper_run(int fd)
 		log_error(scraper_log(), "start: %s", strerror(-result));
 		scraper->exit_status = EXIT_UNUSABLE;
 	} else {
+		memory_forget_start();
 		send_heartbeat(scraper);
 		loop_run(scraper->loop);
 	}
