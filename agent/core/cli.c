@@ -46,8 +46,7 @@ static const struct cli_command commands[] = {
 		no_flags, cli_config_doc},
 	{"probe", "gleaner probe --check | --listen PATH [--peer-uid UID] [--off PROGRAM]... [--strict]",
 		"Load the eBPF programs for a gleaner without privileges, or say which of them this kernel takes.",
-		"Needs CAP_BPF and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN), and hostPID for what listens "
-		"already.\n"
+		"Needs CAP_BPF and CAP_PERFMON, and hostPID for what listens already.\n"
 		"  --check          one line a program: attached, unsupported, denied (with the missing right), "
 		"failed;\n"
 		"                   exit status 0 when all are attached, else 3\n"

@@ -75,6 +75,7 @@ static void dial_fail(struct dial *dial, int error)
 {
 	struct target *target = discover_find(dial->worker->core->discover, dial->key);
 	struct error err = {""};
+	probes_dialled(dial->worker->core, dial->key, error == ECONNREFUSED);
 	error_wrap(&err, error, "connect to %.*s port %u", target ? (int)target->host.len : 0,
 		target ? target->host.ptr : "", dial->address.port);
 	answer_failure(dial->worker, dial->key, error, err.text);
@@ -98,6 +99,7 @@ static void dial_ready(void *arg, unsigned events)
 	dial->watch = NULL;
 	int fd = dial->fd;
 	dial->fd = -1;
+	probes_dialled(dial->worker->core, dial->key, false);
 	answer(dial->worker, dial->key, 0, "", fd);
 	dial_free(dial);
 }

@@ -52,6 +52,7 @@ struct core_target {
 	unsigned crashes;           /* in a row */
 	bool fetching;              /* a scrape began, its body was not parsed yet */
 	unsigned suspicions;        /* deaths of the scraper while fetching, in a row */
+	unsigned refusals;          /* of connections, in a row */
 	uint64_t asked_now_ns;      /* monotonic: when its port last opened and a scrape was asked for; 0: never */
 	uint64_t scrapes, failures;
 	struct wire_scraped last; /* last.key 0: not scraped yet */

@@ -91,7 +91,7 @@ static void scrape_now(struct probes *probes, struct core_target *known)
 	worker_send(targets_worker(core, key), WIRE_SCRAPE_NOW, &(struct wire_key){key}, SPAN_NONE);
 }
 
-static void on_opened(void *arg, const struct listener *listener)
+void probes_port_opened(void *arg, const struct listener *listener)
 {
 	struct probes *probes = arg;
 	const struct map_slot *slot;
@@ -178,13 +178,21 @@ const struct kube_pod *probes_pod(const struct probes *probes, const struct list
 
 /* ---- events and snapshots ------------------------------------------------------------------------ */
 
+/* Another one follows in some minutes. */
+static void snapshot_failed(struct probes *probes, int result)
+{
+	log_warn(&probes->core->log, "probe: snapshot: %s", strerror(-result));
+	if (probes->seen_from_ns == UINT64_MAX)
+		probes->seen_from_ns = now_of(probes);
+}
+
 static void run_listeners(struct probes *probes)
 {
 	uint64_t next_ns = listeners_run(probes->listeners), now_ns = now_of(probes);
 	if (listeners_want_snapshot(probes->listeners)) {
 		int result = probe_ask_snapshot(probes->probe);
 		if (result < 0 && result != -EOPNOTSUPP)
-			log_warn(&probes->core->log, "probe: ask for a snapshot: %s", strerror(-result));
+			snapshot_failed(probes, result);
 		next_ns = listeners_run(probes->listeners);
 	}
 	loop_timer_set(probes->run_timer, next_ns > now_ns ? next_ns - now_ns : 0);
@@ -193,6 +201,42 @@ static void run_listeners(struct probes *probes)
 static void run_due(void *arg)
 {
 	run_listeners(arg);
+}
+
+struct search {
+	const struct probes *probes;
+	const struct core_target *target;
+	struct listener found;
+	bool any;
+};
+
+/* Listening at another address of the pod than the one that is dialled proves nothing. */
+static void search_port(void *arg, const struct listener *listener)
+{
+	static const uint8_t everywhere[sizeof(listener->address)] = {0};
+	struct search *search = arg;
+	if (memcmp(listener->address, everywhere, sizeof(everywhere)) != 0 ||
+		!probes_is_port_of(search->probes, listener, search->target))
+		return;
+	search->found = *listener;
+	search->any = true;
+}
+
+void probes_dialled(struct core *core, uint64_t key, bool refused)
+{
+	struct probes *probes = core->probes;
+	struct core_target *known = targets_find(core, key);
+	if (!known)
+		return;
+	known->refusals = refused ? known->refusals + 1 : 0;
+	if (known->refusals < 2 || !probes || !probes->listeners)
+		return;
+	struct search search = {.probes = probes, .target = known};
+	listeners_each(probes->listeners, search_port, &search);
+	if (!search.any)
+		return;
+	listeners_refused(probes->listeners, &search.found);
+	run_listeners(probes);
 }
 
 static void events_ready(void *arg, unsigned events)
@@ -229,7 +273,7 @@ static void take_snapshot(struct probes *probes, int fd)
 	/* Not in the host's pid namespace it names our own processes only. */
 	listeners_snapshot_end(probes->listeners, result == 0 && count == 0 && sees_all_processes());
 	if (result < 0 || count < 0)
-		log_warn(&probes->core->log, "probe: snapshot: %s", strerror(result < 0 ? -result : (int)-count));
+		snapshot_failed(probes, result < 0 ? result : (int)count);
 	probes->snapshot_due_to_run = true;
 	listeners_run(probes->listeners);
 	probes->snapshot_due_to_run = false;
@@ -255,8 +299,10 @@ static void disconnect(struct probes *probes)
 {
 	if (probes->listeners)
 		probes->before = probes_counters(probes);
-	loop_timer_cancel(probes->timer);
-	loop_timer_cancel(probes->run_timer);
+	if (probes->run_timer) { /* else there was no memory to start */
+		loop_timer_cancel(probes->timer);
+		loop_timer_cancel(probes->run_timer);
+	}
 	loop_watch_free(probes->events_watch);
 	loop_watch_free(probes->socket_watch);
 	probes->events_watch = probes->socket_watch = NULL;
@@ -337,14 +383,14 @@ static void answer_ready(void *arg, unsigned events)
 		take_snapshot(probes, fd);
 	else if (result == -ECONNRESET)
 		lost(probes, "ended");
-	else if (result < 0 && result != -EOPNOTSUPP)
-		log_warn(&probes->core->log, "probe: snapshot: %s", strerror(-result));
+	else if (result < 0)
+		snapshot_failed(probes, result);
 }
 
 static int connect_listeners(struct probes *probes)
 {
-	struct listeners_events events = {.opened = on_opened,
-		.reopened = on_opened,
+	struct listeners_events events = {.opened = probes_port_opened,
+		.reopened = probes_port_opened,
 		.nudge = on_nudge,
 		.cgroup = access(CGROUP_ONE_ROOT, F_OK) == 0 ? on_cgroup : NULL,
 		.arg = probes};

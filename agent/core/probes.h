@@ -55,6 +55,11 @@ void probes_stop(struct core *core);
 /* The kubelet's new list, after discovery has made targets of it. */
 void probes_pods(struct core *core, struct kube_pods *pods);
 
+/* The core's dial of a target: two refusals in a row close a port whose end was not heard. */
+void probes_dialled(struct core *core, uint64_t key, bool refused);
+/* What opened or opened again; called by the listeners. arg: the struct probes. */
+void probes_port_opened(void *arg, const struct listener *listener);
+
 struct probes_counters probes_counters(const struct probes *probes);
 /* Ports that listen now. */
 size_t probes_port_count(const struct probes *probes);

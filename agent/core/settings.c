@@ -86,7 +86,9 @@ static const struct option probe_options[] = {
 		.offset = offsetof(struct settings_probe, enabled),
 		.value = "auto",
 		.choices = probe_choices,
-		.help = "Whether to use the probe; auto: when kernel and rights allow it."},
+		.help = "Whether to use the probe; auto: when kernel and rights allow it; true: the same, with a "
+			"warning when "
+			"they do not."},
 	{.name = "socket",
 		.kind = OPTION_STRING,
 		.offset = offsetof(struct settings_probe, socket),
