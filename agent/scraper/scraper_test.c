@@ -92,7 +92,6 @@ static int scene_new(void **state)
 {
 	struct scene *scene = calloc(1, sizeof(*scene));
 	int fds[2];
-	scene->server = test_server_start(&good_page, 1, NULL, NULL);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	scene->pid = fork();
 	if (scene->pid == 0) {
@@ -100,6 +99,8 @@ static int scene_new(void **state)
 		_exit(scraper_run(fds[1]));
 	}
 	close(fds[1]);
+	/* After the fork: a child must not inherit a lock that the server's thread holds just then. */
+	scene->server = test_server_start(&good_page, 1, NULL, NULL);
 	assert_int_equal(loop_new(&scene->loop), 0);
 	assert_int_equal(loop_timer_new(scene->loop, impatient, scene, &scene->impatience), 0);
 	struct wire_events events = {received, closed, scene};
