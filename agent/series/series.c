@@ -211,7 +211,8 @@ static int finish_changed(struct ingest *in, struct otlp_batch *batch)
 
 static int finish(struct ingest *in, struct otlp_batch *batch)
 {
-	in->changed |= in->lines_seen != in->view.line_count || has_aging_family(&in->view);
+	/* A draft that added nothing (a last line of metadata without LF) still has the flags that this scrape set. */
+	in->changed |= in->drafted || in->lines_seen != in->view.line_count || has_aging_family(&in->view);
 	/* An empty body of a target that never had a series still leaves a block, with nothing but the target's resource. */
 	int result = in->changed || !in->block ? finish_changed(in, batch) : finish_unchanged(in, batch);
 	if (result < 0)

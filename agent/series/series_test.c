@@ -201,6 +201,22 @@ static void bounds_that_stay_labels_have_one_form(void **state)
 	relabel_free(relabel);
 }
 
+/* ---- metadata ------------------------------------------------------------------------------------------ */
+
+/* The last line is not kept when no LF ends it, so each scrape reads it anew. */
+static void a_body_that_ends_in_a_cut_comment_notes_what_it_exported(void **state)
+{
+	(void)state;
+	struct test_cache test;
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	for (int i = 0; i < 13; i++) /* until b is forgotten, and so every time new */
+		assert_int_equal(test_cache_scrape(&test, "a 1\n# HELP b words"), 0);
+	assert_int_equal(test_cache_scrape(&test, "a 1 1700000000500\n# HELP b words"), 0);
+	assert_int_equal(test_cache_scrape(&test, "# HELP b words"), 0); /* a has no end */
+	assert_int_equal(test.result.stale_points, 0);
+	test_cache_done(&test);
+}
+
 /* ---- the hash table ------------------------------------------------------------------------------------ */
 
 static void lookup_finds_all_of_one_hash_and_grows(void **state)
@@ -234,6 +250,7 @@ int main(void)
 		cmocka_unit_test(limits_fail_the_scrape),
 		cmocka_unit_test(metric_relabelling_decides_what_is_kept),
 		cmocka_unit_test(bounds_that_stay_labels_have_one_form),
+		cmocka_unit_test(a_body_that_ends_in_a_cut_comment_notes_what_it_exported),
 		cmocka_unit_test(lookup_finds_all_of_one_hash_and_grows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
