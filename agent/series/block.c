@@ -43,6 +43,8 @@ void tables_init(struct tables *tables)
 {
 	for (int i = 0; i < PART_COUNT; i++)
 		buf_init(&tables->part[i], UINT32_MAX / 2); /* offsets have 32 bits */
+	/* A description stands here once for each metric of each scope, so a page can make it swell a thousandfold. */
+	tables->part[PART_TEXT].max = 128 << 20;
 }
 
 void tables_done(struct tables *tables)

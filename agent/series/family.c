@@ -216,6 +216,10 @@ static void go_cold(struct ingest *in)
 static int new_family(struct ingest *in, struct span name, uint32_t *ret_family)
 {
 	struct family family = {.type = EXPO_TYPE_UNKNOWN};
+	uint64_t limit = in->target->limits.max_samples; /* those without samples count, too, and stay for a while */
+	if (in->view.family_count >= limit)
+		return fail_scrape(
+			in, SERIES_SAMPLE_LIMIT, "more than %llu metric families", (unsigned long long)limit);
 	struct lookup *lookup = in_lookup(in, LOOKUP_FAMILIES);
 	int result = lookup ? draft_text(in, name, &family.name) : -ENOMEM;
 	if (result < 0)

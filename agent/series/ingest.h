@@ -181,7 +181,7 @@ struct resolution {
 };
 /* Which metric a sample of that name belongs to (semantics 2.6). 0, -ENOMEM. Valid until the view changes or the next call. */
 int family_resolve(struct ingest *in, struct span name, struct resolution *ret_resolution);
-/* A HELP, TYPE or UNIT line that is new or is read anew. ret_family: its number. */
+/* A HELP, TYPE or UNIT line that is new or is read anew. ret_family: its number. 0; -EBADMSG with result->failure and err; -ENOMEM. */
 int family_line(struct ingest *in, const struct expo_entry *entry, uint32_t *ret_family);
 enum otlp_data family_data(enum expo_type type);
 

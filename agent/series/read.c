@@ -24,11 +24,16 @@ static int note_run(struct ingest *in, uint32_t line, bool again)
 	return buf_append(runs, &run, sizeof(run));
 }
 
+/* A family has a HELP, a TYPE and a UNIT line: so many, and as many samples, are enough for any page. */
 static int note_metadata(struct ingest *in, uint32_t number)
 {
 	bool again = in_seen(in)[number];
+	uint64_t limit = 4 * in->target->limits.max_samples;
 	in->lines_seen += !again;
 	in_seen(in)[number] = 1;
+	if (in->lines_seen > limit)
+		return fail_scrape(in, SERIES_SAMPLE_LIMIT, "more than %llu lines of samples and metadata",
+			(unsigned long long)limit);
 	if (in->view.lines[number].role == ROLE_TYPE)
 		in->type_line = number;
 	return note_run(in, number, again);

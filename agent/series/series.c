@@ -183,11 +183,19 @@ static int finish_unchanged(struct ingest *in, struct otlp_batch *batch)
 	return 0;
 }
 
+/* A table's ceiling: relabelling and scopes can make little text large. */
+static int fail_too_large(struct ingest *in)
+{
+	return fail_scrape(in, SERIES_BAD_SERIES, "the series are too large");
+}
+
 static int finish_changed(struct ingest *in, struct otlp_batch *batch)
 {
 	struct series_cache *cache = in->cache;
 	struct buf resource;
 	int result = pack_tables(in);
+	if (result == -EMSGSIZE)
+		result = fail_too_large(in);
 	char *block = result == 0 ? block_new(&in->store->packed) : NULL;
 	if (!block)
 		return result < 0 ? result : -ENOMEM;
@@ -305,8 +313,8 @@ int series_ingest(struct series_cache *cache, enum expo_format format, struct sp
 		result = read_body(&in);
 	if (result == 0)
 		result = groups_settle(&in);
-	if (result == -EMSGSIZE) /* the tables' ceiling: relabelling can make little text large */
-		result = fail_scrape(&in, SERIES_BAD_SERIES, "the series are too large");
+	if (result == -EMSGSIZE)
+		result = fail_too_large(&in);
 	if (result == 0)
 		result = finish(&in, batch);
 	quieten(cache->store, in.drafted || in.changed);

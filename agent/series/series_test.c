@@ -217,6 +217,59 @@ static void a_body_that_ends_in_a_cut_comment_notes_what_it_exported(void **stat
 	test_cache_done(&test);
 }
 
+static void metadata_without_end_fails_the_scrape(void **state)
+{
+	(void)state;
+	struct test_cache test;
+	struct buf body;
+	buf_init(&body, 1 << 20);
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	test.target.limits.max_samples = 10;
+	for (int i = 0; i < 40; i++)
+		buf_printf(&body, "# HELP a%d %d\n", i % 10, i);
+	buf_char(&body, '\0');
+	assert_int_equal(test_cache_scrape(&test, body.ptr), 0);
+	assert_int_equal(test.result.failure, SERIES_OK);
+	body.len--;
+	buf_str(&body, "# HELP a0 words\n");
+	buf_char(&body, '\0');
+	assert_int_equal(test_cache_scrape(&test, body.ptr), 0);
+	assert_int_equal(test.result.failure, SERIES_SAMPLE_LIMIT);
+	assert_string_equal(test.error.text, "more than 40 lines of samples and metadata");
+	body.len = 0;
+	for (int i = 0; i < 11; i++)
+		buf_printf(&body, "# TYPE a%d gauge\n", i);
+	buf_char(&body, '\0');
+	assert_int_equal(test_cache_scrape(&test, body.ptr), 0);
+	assert_string_equal(test.error.text, "more than 10 metric families");
+	buf_done(&body);
+	test_cache_done(&test);
+}
+
+/* Each scope repeats the description: a page of a few megabytes would become gigabytes. */
+static void a_page_that_swells_fails_the_scrape(void **state)
+{
+	(void)state;
+	struct test_cache test;
+	struct buf body;
+	buf_init(&body, 1 << 20);
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	buf_str(&body, "# HELP a ");
+	for (int i = 0; i < 60000; i++)
+		buf_char(&body, 'x');
+	buf_char(&body, '\n');
+	for (int i = 0; i < 2300; i++)
+		buf_printf(&body, "a{otel_scope_n=\"%d\"} 1\n", i);
+	buf_char(&body, '\0');
+	assert_int_equal(test_cache_scrape(&test, body.ptr), 0);
+	assert_int_equal(test.result.failure, SERIES_BAD_SERIES);
+	assert_string_equal(test.error.text, "the series are too large");
+	assert_int_equal(test_cache_scrape(&test, "a 1\n"), 0);
+	assert_text_has(&test, "point {} start=0 time=1700000001000000000 value=1");
+	buf_done(&body);
+	test_cache_done(&test);
+}
+
 /* ---- the hash table ------------------------------------------------------------------------------------ */
 
 static void lookup_finds_all_of_one_hash_and_grows(void **state)
@@ -251,6 +304,8 @@ int main(void)
 		cmocka_unit_test(metric_relabelling_decides_what_is_kept),
 		cmocka_unit_test(bounds_that_stay_labels_have_one_form),
 		cmocka_unit_test(a_body_that_ends_in_a_cut_comment_notes_what_it_exported),
+		cmocka_unit_test(metadata_without_end_fails_the_scrape),
+		cmocka_unit_test(a_page_that_swells_fails_the_scrape),
 		cmocka_unit_test(lookup_finds_all_of_one_hash_and_grows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
