@@ -111,8 +111,9 @@ struct family {
 	struct text name, help, unit;
 	uint32_t version; /* grows with each change */
 	uint8_t type;
-	uint8_t age; /* scrapes since a line of it was seen */
-	bool used;   /* by a series */
+	uint8_t age;   /* scrapes since a line of it was seen */
+	bool used;     /* by a series */
+	bool disputed; /* lines of one body say different things; which of them hold is known only while all are there */
 };
 
 struct view {

@@ -278,3 +278,22 @@ int family_line(struct ingest *in, const struct expo_entry *entry, uint32_t *ret
 		go_cold(in);
 	return result < 0 ? result : 0;
 }
+
+/* ---- contradictions --------------------------------------------------------------------- */
+
+/* Two lines that contradict each other change the family in every scrape that reads them. But a scrape that read all of them,
+ * and ended with what it began with, decided as the next one will. */
+void families_settle(struct ingest *in)
+{
+	struct view before = block_view(in->block);
+	bool same = in->view.family_count == before.family_count;
+	for (uint32_t i = 0; i < before.family_count; i++) {
+		struct family *family = &in->view.families[i];
+		const struct family *old = &before.families[i];
+		family->disputed = family->version != old->version;
+		same &= family->type == old->type &&
+			span_eq(view_text(&in->view, family->help), view_text(&before, old->help)) &&
+			span_eq(view_text(&in->view, family->unit), view_text(&before, old->unit));
+	}
+	in->unsettled &= !same;
+}

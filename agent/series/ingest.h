@@ -92,6 +92,7 @@ struct ingest {
 	uint32_t type_line;  /* the last TYPE line, NONE before the first */
 	bool drafted;        /* view is the draft: items can be added */
 	bool cold;           /* lines are derived anew when first seen */
+	bool began_cold;     /* all of them */
 	bool changed;        /* the tables are not what the next scrape needs */
 	bool reflag;         /* some point is to be flagged another way */
 	bool timestamps;     /* an explicit one was seen */
@@ -184,6 +185,8 @@ int family_resolve(struct ingest *in, struct span name, struct resolution *ret_r
 /* A HELP, TYPE or UNIT line that is new or is read anew. ret_family: its number. 0; -EBADMSG with result->failure and err; -ENOMEM. */
 int family_line(struct ingest *in, const struct expo_entry *entry, uint32_t *ret_family);
 enum otlp_data family_data(enum expo_type type);
+/* After the last line: whether the next scrape would derive every line to what it is now. */
+void families_settle(struct ingest *in);
 
 /* ---- unit.c ------------------------------------------------------------------------ */
 

@@ -150,12 +150,23 @@ static int for_each_line(struct pack *pack, int (*call)(struct pack *pack, uint3
 }
 
 /* A start time whose line is gone must not stay in the record. */
-static void forget_starts(struct pack *pack)
+static void forget_start(const struct view *view, uint32_t point)
+{
+	otlp_store64(view_record_end(view, &view->points[point]) - 26, 0);
+}
+
+/* What lines that are gone leave behind. */
+static void forget_lines(struct pack *pack)
 {
 	const struct view *view = pack->view;
 	for (uint32_t i = 0; i < view->line_count; i++) {
-		if (view->lines[i].role == ROLE_START && !in_seen(pack->in)[i])
-			otlp_store64(view_record_end(view, &view->points[view->lines[i].ref]) - 26, 0);
+		const struct line *line = &view->lines[i];
+		if (in_seen(pack->in)[i])
+			continue;
+		if (line->role == ROLE_START)
+			forget_start(view, line->ref);
+		else if (line->role == ROLE_META || line->role == ROLE_TYPE) /* the others may hold now */
+			pack->in->unsettled |= view->families[line->ref].disputed;
 	}
 }
 
@@ -376,7 +387,7 @@ int pack_tables(struct ingest *in)
 	tables_reset(pack.out);
 	if (tables_reserve(pack.out, pack.view) < 0 || !pack_init(&pack))
 		return -ENOMEM;
-	forget_starts(&pack);
+	forget_lines(&pack);
 	keep(&pack.resources, 0, 0);
 	int result = for_each_line(&pack, keep_line);
 	if (result < 0)

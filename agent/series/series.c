@@ -220,6 +220,8 @@ static int finish_changed(struct ingest *in, struct otlp_batch *batch)
 static int finish(struct ingest *in, struct otlp_batch *batch)
 {
 	/* A draft that added nothing (a last line of metadata without LF) still has the flags that this scrape set. */
+	if (in->began_cold && in->block)
+		families_settle(in);
 	in->changed |= in->drafted || in->lines_seen != in->view.line_count || has_aging_family(&in->view);
 	/* An empty body of a target that never had a series still leaves a block, with nothing but the target's resource. */
 	int result = in->changed || !in->block ? finish_changed(in, batch) : finish_unchanged(in, batch);
@@ -307,6 +309,7 @@ int series_ingest(struct series_cache *cache, enum expo_format format, struct sp
 		.type_line = NONE,
 		.cold = cache->unsettled || cache->format != format,
 	};
+	in.began_cold = in.cold;
 	expo_init(&in.parser, format, body, cache->target.limits.max_line_bytes);
 	int result = prepare(&in);
 	if (result == 0 && body.len > 0) /* P-25: no bytes are a good body without samples in any format */

@@ -270,6 +270,39 @@ static void a_page_that_swells_fails_the_scrape(void **state)
 	test_cache_done(&test);
 }
 
+/* Two applications' pages in one, as a service mesh's sidecar serves them: each has its own words for the same family. */
+static void contradicting_metadata_settles(void **state)
+{
+	(void)state;
+	static const char page[] = "# HELP a one\n# TYPE a gauge\na{x=\"1\"} 1\n# HELP a two\na{x=\"2\"} 2\nb 3\n";
+	struct test_cache test;
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(test_cache_scrape(&test, page), 0);
+		assert_int_equal(test.result.points, 3);
+		assert_text_has(&test, "metric \"a\" gauge unit=\"\" type=\"gauge\" description=\"one\"");
+	}
+	assert_int_equal(test.result.misses, 0); /* nothing was derived anew */
+	/* One of the two voices falls silent: the other is heard again. */
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(
+			test_cache_scrape(&test, "# TYPE a gauge\na{x=\"1\"} 1\n# HELP a two\na{x=\"2\"} 2\nb 3\n"), 0);
+	assert_text_has(&test, "description=\"two\"");
+	assert_int_equal(test.result.misses, 0);
+	test_cache_done(&test);
+
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(test_cache_scrape(&test, page), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(
+			test_cache_scrape(
+				&test, "a{x=\"0\"} 0\n# HELP a one\n# TYPE a gauge\na{x=\"1\"} 1\na{x=\"2\"} 2\nb 3\n"),
+			0);
+	assert_text_has(&test, "description=\"one\"");
+	test_cache_done(&test);
+}
+
 /* ---- the hash table ------------------------------------------------------------------------------------ */
 
 static void lookup_finds_all_of_one_hash_and_grows(void **state)
@@ -306,6 +339,7 @@ int main(void)
 		cmocka_unit_test(a_body_that_ends_in_a_cut_comment_notes_what_it_exported),
 		cmocka_unit_test(metadata_without_end_fails_the_scrape),
 		cmocka_unit_test(a_page_that_swells_fails_the_scrape),
+		cmocka_unit_test(contradicting_metadata_settles),
 		cmocka_unit_test(lookup_finds_all_of_one_hash_and_grows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
