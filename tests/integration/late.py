@@ -3,8 +3,9 @@
 
     late.py PORT COUNT SECONDS GO LOG
 
-Once the file GO exists it opens COUNT ports from PORT on, spread over SECONDS. A line of LOG for each, when it was first scraped:
-port, then ns of CLOCK_MONOTONIC just before listen(), of the first byte of the first request, and of the first byte of the answer.
+Once the file GO exists it opens COUNT ports from PORT on, spread over SECONDS. A line of LOG for each, when it was
+first scraped: port, then ns of CLOCK_MONOTONIC just before listen(), of the first byte of the first request, and of
+the first byte of the answer.
 """
 import os
 import random

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""The probe in the agent, on the small node: a port that opens is scraped at once, and without the probe nothing is lost.
+"""The probe in the agent, on the small node: a port that opens is scraped at once, and without it nothing is lost.
 
     tools/with-node tests/integration/probe_test.py GLEANER [TEST...]
 
-Pods have cgroups named as the kubelet names them, since that is how a listening socket finds its pod. What needs eBPF is skipped where the
-kernel or the rights do not allow it; what must hold without is tested everywhere.
+Pods have cgroups named as the kubelet names them: that is how a listening socket finds its pod. What needs eBPF is
+skipped where the kernel or the rights do not allow it; what must hold without is tested everywhere.
 """
 import contextlib
 import errno
@@ -43,7 +43,8 @@ def late_pod(name, port, count, seconds, go):
     """A pod whose ports open late, in a cgroup as the kubelet makes it."""
     ports = [{"name": f"m{number}", "containerPort": number} for number in range(port, port + count)]
     pod = Pod(name, [], [{"name": "app", "image": "late:1", "ports": ports}], labels={"app": "late"}, ready_ports=[])
-    pod.processes.append(("late", [PYTHON, os.path.join(HERE, "late.py"), str(port), str(count), str(seconds), go, "{folder}/log"]))
+    late = os.path.join(HERE, "late.py")
+    pod.processes.append(("late", [PYTHON, late, str(port), str(count), str(seconds), go, "{folder}/log"]))
     if CGROUPS:
         pod.cgroup = os.path.join(CGROUPS, f"pod{pod.uid}", CONTAINER)
         os.makedirs(pod.cgroup)
@@ -52,7 +53,7 @@ def late_pod(name, port, count, seconds, go):
 
 def remove_cgroup(folder):
     for _ in range(2):
-        wait_until("the pod's cgroup to be empty", lambda: can_remove(folder), 5)  # pylint: disable=cell-var-from-loop
+        wait_until("the pod's cgroup to be empty", lambda: can_remove(folder), 5)
         folder = os.path.dirname(folder)
 
 
@@ -107,18 +108,23 @@ class ProbeTest(unittest.TestCase):
             print(f"--- gleaner's log\n{self.agent.process.log_tail(40)}")
 
     def add_pods(self, pods, count, seconds=0, go="/"):
-        new = [late_pod(f"late-{self.id().rsplit('.', 1)[1][5:25].strip('_').replace('_', '-')}-{number}", 8000, count, seconds, go)
-               for number in range(pods)]
+        name = self.id().rsplit(".", 1)[1][5:25].strip("_").replace("_", "-")
+        new = [late_pod(f"late-{name}-{number}", 8000, count, seconds, go) for number in range(pods)]
         for pod in new:
             self.pods.append(NODE.add_pod(pod, wait=False))
         return new
 
     def start(self, interval="60s", capabilities=(), **more):
-        meta = "__meta_kubernetes_pod_"
-        config = {"global": {"scrape_interval": interval, "scrape_timeout": "500ms"}, "annotations": {"enabled": False},
-                  "telemetry": {"enabled": False}, "scrape": {"batch_timeout": "100ms"},
-                  "scrape_configs": [{"job_name": "late", "kubernetes_sd_configs": [{"role": "pod"}], "relabel_configs": [
-                      {"source_labels": [meta + "label_app"], "regex": "late", "action": "keep"}]}]}
+        keep = {"source_labels": ["__meta_kubernetes_pod_label_app"], "regex": "late", "action": "keep"}
+        config = {
+            "global": {"scrape_interval": interval, "scrape_timeout": "500ms"},
+            "annotations": {"enabled": False},
+            "telemetry": {"enabled": False},
+            "scrape": {"batch_timeout": "100ms"},
+            "scrape_configs": [
+                {"job_name": "late", "kubernetes_sd_configs": [{"role": "pod"}], "relabel_configs": [keep]}
+            ],
+        }
         self.agent = Agent(NODE, BINARY, {**config, **more}, capabilities=capabilities)
 
     def metric(self, name):
@@ -128,11 +134,14 @@ class ProbeTest(unittest.TestCase):
         return json.loads(self.agent.get("/api/v1/targets"))["data"]["probe"]
 
     def wait_for_state(self, state, seconds=15):
-        return wait_until(f"the probe to be {state}", lambda: self.probe()["state"] == state, seconds, self.agent.process, every=0.05)
+        what = f"the probe to be {state}"
+        return wait_until(what, lambda: self.probe()["state"] == state, seconds, self.agent.process, every=0.05)
 
     def wait_for_targets(self, count, health=None):
-        wait_until(f"{count} targets", lambda: sum(health in (None, target["health"]) for target in self.agent.targets()) == count, 20,
-                   self.agent.process)
+        def fit():
+            return sum(health in (None, target["health"]) for target in self.agent.targets())
+
+        wait_until(f"{count} targets", lambda: fit() == count, 20, self.agent.process)
 
     def scrapes_go_on(self, seconds=5):
         """With an interval of 1 s: no tick is missed, no scrape fails."""
@@ -170,7 +179,8 @@ class ProbeTest(unittest.TestCase):
         self.assertLessEqual(answered[STARTS * 99 // 100], 50)
         self.wait_for_targets(STARTS, "up")
         self.assertEqual(self.metric("gleaner_probe_events_lost_total"), 0)
-        listening = [port for port in json.loads(self.agent.get("/api/v1/targets"))["data"]["listeningPorts"] if port["scraped"]]
+        ports = json.loads(self.agent.get("/api/v1/targets"))["data"]["listeningPorts"]
+        listening = [port for port in ports if port["scraped"]]
         self.assertEqual(len(listening), STARTS)
         self.assertEqual({port["pod"] for port in listening}, {pod.name for pod in pods})
         self.assertEqual({port["containerId"] for port in listening}, {CONTAINER})
@@ -199,7 +209,8 @@ class ProbeTest(unittest.TestCase):
         with contextlib.suppress(FileNotFoundError):
             os.remove(log)
         folder = os.path.dirname(log)
-        NODE.running[pod.name] = [NODE.spawn("again", [word.replace("{folder}", folder) for word in pod.processes[0][1]], pod=pod)]
+        again = [word.replace("{folder}", folder) for word in pod.processes[0][1]]
+        NODE.running[pod.name] = [NODE.spawn("again", again, pod=pod)]
         [(listen, _, answer)] = wait_until("a scrape", Starts([pod]).read, 5, self.agent.process)
         self.assertLess(answer - listen, 0.5e9)
 
@@ -214,7 +225,7 @@ class ProbeTest(unittest.TestCase):
         for _ in range(5):
             old = wait_until("a probe", self.child, 5, self.agent.process, every=0.01)
             os.kill(old, signal.SIGKILL)
-            wait_until("another probe", lambda: self.child() not in (old, None), 10, self.agent.process, every=0.01)  # pylint: disable=cell-var-from-loop
+            wait_until("another probe", lambda: self.child() not in (old, None), 10, self.agent.process, every=0.01)
         self.wait_for_state("running")
         passed = int(time.monotonic() - started)
         for target in self.agent.targets():
