@@ -136,6 +136,9 @@ static void judge_failure(struct kube_kubelet *kubelet, const struct http_respon
 {
 	if (response->failure == HTTP_REFUSED && kubelet->body_error.text[0])
 		*err = kubelet->body_error;
+	else if (response->failure == HTTP_TLS_VERIFY) /* mostly a kubelet that signs its own certificate */
+		error_set(err, EACCES, "%s (kubelet.tls.ca_file: %s)", response->error.text,
+			kubelet->options->tls.ca_file);
 	else if (response->failure != HTTP_OK)
 		*err = response->error;
 	else
