@@ -136,7 +136,8 @@ static void static_targets_are_addresses_of_this_host(void **state)
 	targets[1] = "example.com:80";
 	assert_refused(&target_job_table, &options, "static_configs", "is not on this host");
 	targets[1] = "http://127.0.0.1:80/metrics";
-	assert_refused(table, &config, "targets", "is not an address, host:port is expected");
+	assert_refused(&target_job_table, &options, "static_configs",
+		"(targets[1] of the static_config in line 12) is not an address; host:port is expected");
 	targets[1] = "[::1]:80";
 	struct option_pair pair = {"", "x"};
 	config.labels = (struct option_pairs){&pair, 1};
@@ -153,9 +154,10 @@ static void a_rule_that_writes_the_address_makes_any_static_target_welcome(void 
 		.scheme = "http",
 		.static_configs = {&config, 1},
 		.relabel_configs = {&rule, 1}};
+	assert_accepted(find_option(&target_job_table, "static_configs")->fields, &config);
 	assert_accepted(&target_job_table, &options);
 	rule.target_label = "instance";
-	assert_refused(&target_job_table, &options, "static_configs", "is not on this host");
+	assert_refused(&target_job_table, &options, "static_configs", "is not an address");
 }
 
 static struct target_job *make(const struct target_job_options *options, const struct target_global_options *globals)

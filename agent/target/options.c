@@ -42,12 +42,6 @@ static int static_check(void *object, struct arena *arena, const char **ret_key,
 {
 	(void)arena;
 	const struct target_static_config *config = object;
-	for (size_t i = 0; i < config->targets.count; i++) {
-		struct span host;
-		uint16_t port;
-		if (target_address_split(span_str(config->targets.items[i]), &host, &port, err) < 0)
-			return blame(ret_key, "targets");
-	}
 	return check_names(&config->labels, err) < 0 ? blame(ret_key, "labels") : 0;
 }
 
@@ -74,6 +68,21 @@ static bool writes_address(const struct option_objects *rules)
 	return false;
 }
 
+static int check_static_target(const struct target_static_config *config, size_t index, struct error *err)
+{
+	struct span text = span_str(config->targets.items[index]), host = SPAN_NONE;
+	struct target_address address;
+	uint16_t port = 0;
+	bool split = target_address_split(text, &host, &port, NULL) == 0;
+	if (split && target_address_parse(host, port, &address) == 0 && target_address_is_local(&address))
+		return 0;
+	return error_set(err, EINVAL, "`%s` (targets[%zu] of the static_config in line %u) is not %s",
+		escape_bytes(text).text, index, config->position.line,
+		split ? "on this host; only this node is scraped, so host:port with 127.0.0.1, ::1, localhost or an "
+			"IP address of this host is expected"
+		      : "an address; host:port is expected, scheme and path have keys of their own");
+}
+
 /* Static targets are of this host; a rule that writes the address makes what stands in the file no address yet. */
 static int check_static_targets(const struct target_job_options *job, struct error *err)
 {
@@ -81,19 +90,9 @@ static int check_static_targets(const struct target_job_options *job, struct err
 	if (writes_address(&job->relabel_configs))
 		return 0;
 	for (size_t i = 0; i < job->static_configs.count; i++)
-		for (size_t j = 0; j < config[i].targets.count; j++) {
-			struct span text = span_str(config[i].targets.items[j]), host = SPAN_NONE;
-			struct target_address address;
-			uint16_t port = 0;
-			if (target_address_split(text, &host, &port, NULL) == 0 &&
-				target_address_parse(host, port, &address) == 0 && target_address_is_local(&address))
-				continue;
-			return error_set(err, EINVAL,
-				"`%s` (targets[%zu] of the static_config in line %u) is not on this host; only this "
-				"node is scraped, so host:port "
-				"with 127.0.0.1, ::1, localhost or an IP address of this host is expected",
-				escape_bytes(text).text, j, config[i].position.line);
-		}
+		for (size_t j = 0; j < config[i].targets.count; j++)
+			if (check_static_target(&config[i], j, err) < 0)
+				return -EINVAL;
 	return 0;
 }
 
