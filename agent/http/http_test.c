@@ -560,6 +560,9 @@ static void bad_url_or_header_is_refused_at_once(void **state)
 		assert_int_equal(http_start(f.http, &request, NULL, &err), -EINVAL);
 		assert_true(span_starts_with(span_str(err.text), SPAN("bad URL: ")));
 	}
+	request.url = "gateway:4318";
+	assert_int_equal(http_start(f.http, &request, NULL, &err), -EINVAL);
+	assert_string_equal(err.text, "bad URL: http://HOST:PORT or https://HOST:PORT is expected");
 	request.url = "http://user:hunter2@127.0.0.1/";
 	assert_int_equal(http_start(f.http, &request, NULL, &err), -EINVAL);
 	assert_string_equal(err.text, "bad URL: user and password do not belong into it");

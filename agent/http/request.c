@@ -116,12 +116,17 @@ int http_call_prepare(struct http_call *call)
 
 /* ---- for every call ------------------------------------------------------------- */
 
+/* Not the text itself: a secret may stand in it. */
+#define URL_EXPECTED "http://HOST:PORT or https://HOST:PORT is expected"
+
 static int url_error(struct error *err, const char *what, CURLUcode code)
 {
 	if (code == CURLUE_OUT_OF_MEMORY)
 		return error_set(err, ENOMEM, "out of memory");
 	if (code == CURLUE_USER_NOT_ALLOWED)
 		return error_set(err, EINVAL, "bad %s: user and password do not belong into it", what);
+	if (code == CURLUE_BAD_SCHEME || code == CURLUE_UNSUPPORTED_SCHEME || code == CURLUE_MALFORMED_INPUT)
+		return error_set(err, EINVAL, "bad %s: " URL_EXPECTED, what);
 	return error_set(err, EINVAL, "bad %s: %s", what, curl_url_strerror(code));
 }
 
@@ -151,7 +156,7 @@ static int read_url(CURLU *url, const char *text, char *ret_host, size_t host_si
 	if (result < 0)
 		return result;
 	if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
-		return error_set(err, EINVAL, "bad URL: neither http:// nor https://");
+		return error_set(err, EINVAL, "bad URL: " URL_EXPECTED);
 	result = url_part(url, CURLUPART_HOST, 0, ret_host, host_size, err);
 	if (result < 0)
 		return result;
