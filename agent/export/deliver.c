@@ -207,8 +207,8 @@ static void delivered(struct exporter *exporter, uint64_t failures_before, const
 static void refused(struct exporter *exporter, const struct judgement *judgement)
 {
 	if (may_log(exporter, &exporter->refused_log))
-		log_error(exporter->log, "export: the gateway refused a batch of %u points for good, it is dropped: %s",
-			exporter->record.points, judgement->text.text);
+		log_error(exporter->log, "export: %s refused a batch of %u points for good, it is dropped: %s",
+			exporter->destination->url, exporter->record.points, judgement->text.text);
 	spool_drop(exporter->spool, exporter->record.id, SPOOL_DROP_REFUSED);
 }
 

@@ -70,12 +70,31 @@ static struct span status_message(struct span body)
 	return span_of(body.ptr + at, len < body.len - at ? len : body.len - at);
 }
 
+/* What to do about a status that waiting does not cure. */
+static const char *advice(unsigned status)
+{
+	if (status / 100 == 3)
+		return " (redirects are not followed; set the endpoint that it leads to)";
+	switch (status) {
+	case 401:
+	case 403:
+		return " (credentials are set by exporters.otlphttp.headers)";
+	case 404:
+	case 405:
+		return " (/v1/metrics is appended to exporters.otlphttp.endpoint, to metrics_endpoint nothing)";
+	case 413:
+		return " (scrape.batch_bytes makes batches smaller)";
+	default:
+		return "";
+	}
+}
+
 static void describe_status(const struct http_response *response, struct span body, struct error *text)
 {
 	const char *name = http_status_text(response->status);
 	struct span message = is_protobuf(response->content_type) ? status_message(body) : span_trim(body);
-	error_set(text, 0, "HTTP %u%s%s%s%s", response->status, name[0] ? " " : "", name, message.len ? ": " : "",
-		escape_bytes(message).text);
+	error_set(text, 0, "HTTP %u%s%s%s%s%s", response->status, name[0] ? " " : "", name, advice(response->status),
+		message.len ? ": " : "", escape_bytes(message).text);
 }
 
 static enum verdict verdict_of_status(unsigned status)

@@ -110,7 +110,15 @@ static void refusals_say_what_the_gateway_says(void **state)
 	judgement = judge(400, "application/x-protobuf", SPAN("\x12\x85\x01long"));
 	assert_string_equal(judgement.text.text, "HTTP 400 Bad Request: long");
 	judgement = judge(404, "text/plain", SPAN("404 page not found\n"));
-	assert_string_equal(judgement.text.text, "HTTP 404 Not Found: 404 page not found");
+	assert_string_equal(judgement.text.text, "HTTP 404 Not Found (/v1/metrics is appended to "
+						 "exporters.otlphttp.endpoint, to metrics_endpoint nothing): "
+						 "404 page not found");
+	assert_string_equal(judge(401, "text/plain", SPAN("no")).text.text,
+		"HTTP 401 Unauthorized (credentials are set by exporters.otlphttp.headers): no");
+	assert_string_equal(judge(302, "text/plain", SPAN_NONE).text.text,
+		"HTTP 302 Found (redirects are not followed; set the endpoint that it leads to)");
+	assert_string_equal(judge(413, "text/plain", SPAN_NONE).text.text,
+		"HTTP 413 Request Entity Too Large (scrape.batch_bytes makes batches smaller)");
 	judgement = judge(499, "", SPAN_NONE);
 	assert_string_equal(judgement.text.text, "HTTP 499");
 	static const char *const broken[] = {"\x08", "\x08\xff", "\x12", "\x12\x85", "\x08\x03\x12", "x"};
