@@ -9,9 +9,11 @@ static void put_destination(const struct export_options *exporters, struct buf *
 {
 	const struct export_otlphttp_options *http = &exporters->otlphttp;
 	const char *endpoint = http->metrics_endpoint ? http->metrics_endpoint : http->endpoint;
+	bool slash = endpoint && span_ends_with(span_str(endpoint), SPAN("/"));
+	const char *appended = http->metrics_endpoint ? "" : slash ? "v1/metrics" : "/v1/metrics";
 	buf_str(out, "  sends to     ");
 	if (endpoint)
-		buf_printf(out, "%s (OTLP/HTTP, compression %s)", endpoint,
+		buf_printf(out, "%s%s (OTLP/HTTP, compression %s)", endpoint, appended,
 			codec_name((enum codec_kind)http->compression));
 	if (exporters->debug.enabled)
 		buf_printf(out, "%sthe log (debug)", endpoint ? " and " : "");
@@ -49,7 +51,8 @@ static void put_job(const struct settings *settings, const struct target_job_opt
 {
 	uint64_t interval = job->scrape_interval_ns ? job->scrape_interval_ns : settings->global.scrape_interval_ns;
 	size_t targets = count_static_targets(job);
-	buf_printf(out, "  job          %s, every %s:", job->job_name, duration_format(interval).text);
+	buf_printf(out, "  job          %s, every %s:%s", job->job_name, duration_format(interval).text,
+		targets + job->kubernetes_sd_configs.count == 0 ? " nothing" : "");
 	if (job->kubernetes_sd_configs.count > 0)
 		buf_printf(out, " pods by %zu relabel rules", job->relabel_configs.count);
 	if (targets > 0)

@@ -80,6 +80,7 @@ static void stop_requested(void *arg)
 	struct core *core = arg;
 	if (core->stopping) {
 		log_warn(&core->log, "second signal: stopping without flushing");
+		core->stop_by_ns = clock_mono(&core->clock);
 		loop_stop(core->loop);
 		return;
 	}
@@ -213,6 +214,15 @@ static int apply(struct core *core, struct settings *settings, struct error *err
 	return result;
 }
 
+/* Mistakes and warnings, one a line. */
+static void log_problems(const struct core *core, struct span text)
+{
+	struct span line;
+	while (span_next(&text, '\n', &line))
+		if (line.len > 0)
+			log_warn(&core->log, "%.*s", SPAN_ARGS(line));
+}
+
 int core_reload(struct core *core, struct error *err)
 {
 	struct settings *settings = NULL;
@@ -224,8 +234,7 @@ int core_reload(struct core *core, struct error *err)
 		if (result < 0)
 			settings_free(settings);
 	}
-	if (problems.len > 0) /* mistakes, or warnings */
-		log_warn(&core->log, "%.*s", SPAN_ARGS(buf_view(&problems)));
+	log_problems(core, buf_view(&problems));
 	buf_done(&problems);
 	core->last_reload_ok = result == 0;
 	core->last_reload_wall_ns = clock_wall(&core->clock);
@@ -323,6 +332,10 @@ static void log_start(const struct core *core)
 		settings->kubelet.node_name ? settings->kubelet.node_name : "(unnamed)",
 		core->kubelet ? "polled" : "off", endpoint ? endpoint : "none (debug only)", core->targets.count,
 		core->status ? settings->status.listen : "off");
+	if (!core->kubelet && core->targets.count == 0)
+		log_warn(&core->log,
+			"nothing to scrape: no kubelet is known (set HOST_IP and NODE_NAME, or kubelet.endpoint), and "
+			"there are no static_configs");
 }
 
 int core_run(const struct core_options *options)

@@ -83,7 +83,8 @@ static void render_reload(struct page *page)
 	struct error err = {""};
 	if (core_reload(page->core, &err) < 0) {
 		page->reply->code = 500;
-		buf_printf(&page->reply->body, "failed to reload config: %s\n", err.text);
+		buf_printf(&page->reply->body,
+			"failed to reload config: %s; the running one stays, the log says more\n", err.text);
 	}
 }
 

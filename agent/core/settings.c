@@ -328,9 +328,10 @@ static int fill(struct loading *loading)
 	if (result < 0 || loading->problems.errors > 0)
 		return result < 0 ? result : -EINVAL;
 	result = apply_environment(loading);
+	bool environment_refused = loading->problems.errors > 0;
 	if (result == 0)
 		result = check_jobs(loading);
-	if (result == 0)
+	if (result == 0 && !environment_refused) /* else a bad variable is why there is none */
 		result = check_destination(loading);
 	if (result < 0)
 		return result;

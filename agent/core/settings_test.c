@@ -91,6 +91,23 @@ static void file_wins_over_the_environment(void **state)
 	settings_free(settings);
 }
 
+static void a_bad_variable_is_the_one_complaint(void **state)
+{
+	(void)state;
+	const struct variable set[] = {{"OTEL_EXPORTER_OTLP_ENDPOINT", "gateway:4318"}, {0}};
+	struct settings *settings = NULL;
+	struct buf problems;
+	struct error err = {""};
+	variables = set;
+	buf_init(&problems, 4096);
+	assert_int_equal(settings_load(NULL, environment, false, &problems, &settings, &err), -EINVAL);
+	buf_char(&problems, '\0');
+	assert_string_equal(problems.ptr,
+		"(no configuration file): error: OTEL_EXPORTER_OTLP_ENDPOINT: bad URL: http://HOST:PORT or "
+		"https://HOST:PORT is expected\n");
+	buf_done(&problems);
+}
+
 static void an_object_that_is_written_otherwise_may_be_the_same(void **state)
 {
 	(void)state;
@@ -172,6 +189,7 @@ static void good_files_are_summed_up(void **state)
 	variables = set;
 	assert_explained("good-endpoint");
 	assert_explained("good-everything");
+	assert_explained("good-blackbox");
 }
 
 static void effective_configuration_reads_back_without_secrets(void **state)
@@ -280,6 +298,7 @@ static void no_memory_is_reported_and_nothing_leaks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(a_bad_variable_is_the_one_complaint, enter_golden),
 		cmocka_unit_test_setup(endpoint_variable_alone_is_a_configuration, enter_golden),
 		cmocka_unit_test_setup(file_with_an_endpoint_alone_is_a_configuration, enter_golden),
 		cmocka_unit_test_setup(file_wins_over_the_environment, enter_golden),
