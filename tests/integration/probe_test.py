@@ -263,7 +263,7 @@ class ProbeTest(unittest.TestCase):
         self.wait_for_targets(10, "up")
         self.wait_for_state("unable")
         self.scrapes_go_on()
-        self.assertIn("listening ports are not seen: on_listen is ", self.probe()["reason"])
+        self.assertIn("listening ports are not seen: ", self.probe()["reason"])
         self.assertIn("listening ports are not seen", self.agent.get("/targets"))
         self.assertEqual(self.agent.process.log_text().count("listening ports are not seen"), 1)
         self.assertEqual(self.metric("gleaner_probe_up"), 0)
