@@ -349,6 +349,26 @@ static void dollars_of_a_collectors_file_give_a_warning(void **state)
 	done(&fixture);
 }
 
+static void variable_without_env_gives_a_warning_and_a_group_does_not(void **state)
+{
+	(void)state;
+	struct fixture fixture;
+	assert_int_equal(load(&fixture, "name: Bearer ${API_TOKEN}\n"), 0);
+	assert_string_equal(fixture.sample.name, "Bearer ${API_TOKEN}");
+	test_assert_text(buf_view(&fixture.report), "x.yaml:1:7: warning: name: ${API_TOKEN} is left as it stands; "
+						    "${env:API_TOKEN} is the environment variable\n"
+						    "  name: Bearer ${API_TOKEN}\n"
+						    "        ^\n");
+	done(&fixture);
+	static const char *const silent[] = {"name: ${1}:80\n", "name: ${pod}\n", "name: ${}\n", "name: ${A\n",
+		"name: ${\n", "name: $A\n", "name: ${A-B}\n", "name: $${A}\n"};
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+		assert_int_equal(load(&fixture, silent[i]), 0);
+		assert_int_equal(fixture.problems.count, 0);
+		done(&fixture);
+	}
+}
+
 static void variable_that_is_not_set_gives_a_warning_and_the_default(void **state)
 {
 	(void)state;
@@ -683,6 +703,7 @@ int main(void)
 		cmocka_unit_test(environment_is_put_into_values),
 		cmocka_unit_test(dollar_before_anything_else_stays),
 		cmocka_unit_test(dollars_of_a_collectors_file_give_a_warning),
+		cmocka_unit_test(variable_without_env_gives_a_warning_and_a_group_does_not),
 		cmocka_unit_test(variable_that_is_not_set_gives_a_warning_and_the_default),
 		cmocka_unit_test(broken_variables_are_explained),
 		cmocka_unit_test(all_mistakes_of_a_file_are_reported_in_its_order),

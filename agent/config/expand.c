@@ -42,6 +42,19 @@ static int put_variable(struct span inner, struct expansion *expansion, struct b
 	return buf_span(out, fallback);
 }
 
+/* text: from "${" on. Names of a regex's groups are hardly ever in capitals. */
+static void note_bare(struct span text, struct expansion *expansion)
+{
+	const char *end = memchr(text.ptr, '}', text.len);
+	struct span name = span_of(text.ptr + 2, end ? (size_t)(end - text.ptr) - 2 : 0);
+	for (size_t i = 0; i < name.len; i++) {
+		if (islower((unsigned char)name.ptr[i]))
+			return;
+	}
+	if (is_name(name) && name.len < sizeof(expansion->bare))
+		snprintf(expansion->bare, sizeof(expansion->bare), "%.*s", SPAN_ARGS(name));
+}
+
 static bool names_group(struct span rest)
 {
 	if (rest.len > 0 && rest.ptr[0] == '{')
@@ -73,6 +86,8 @@ int expand_environment(struct span text, struct expansion *expansion, struct buf
 				return result;
 			text = span_of(end + 1, text.len - opening.len - inner.len - 1);
 		} else if (text.len > 0) {
+			if (span_starts_with(text, SPAN("${")))
+				note_bare(text, expansion);
 			buf_char(out, '$');
 			text = span_of(text.ptr + 1, text.len - 1);
 		}

@@ -7,6 +7,8 @@ struct expansion {
 	const char *(*get_environment)(const char *name);
 	/* Set when the text used the variable NAME that is not set and has no default: it became an empty text. */
 	char unset[80];
+	/* Set when ${NAME} stands there in capitals: in a Collector's file that is a variable, here it is text. */
+	char bare[80];
 	bool used;         /* an environment variable was put in */
 	bool dollar_group; /* "$$1" or "$${1}" was read: a replacement pasted from a Collector's file, probably */
 };

@@ -126,6 +126,11 @@ static bool expand(struct loader *loader, const struct yaml_node *node, const st
 		struct problem_at at = value_at(node);
 		at.warning = true;
 		complain(loader, at, path, "the environment variable %s is not set; read as empty", expansion.unset);
+	} else if (expansion.bare[0]) {
+		struct problem_at at = value_at(node);
+		at.warning = true;
+		complain(loader, at, path, "${%s} is left as it stands; ${env:%s} is the environment variable",
+			expansion.bare, expansion.bare);
 	} else if (expansion.dollar_group) {
 		struct problem_at at = value_at(node);
 		at.warning = true;
