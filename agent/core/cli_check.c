@@ -82,6 +82,11 @@ int cli_check_file(const char *path, const char *(*get_environment)(const char *
 		buf_printf(out, "%s%s\n", out->len > before ? "\n" : "gleaner check: ", err.text);
 		return 1;
 	}
+	if (export_options_check_files(&settings->exporters, &err) < 0) {
+		buf_printf(out, "%s: error: exporters.otlphttp.tls: %s\n\n%s: 1 error\n", path, err.text, path);
+		settings_free(settings);
+		return 1;
+	}
 	buf_printf(out, "%s: fine\n", path);
 	put_summary(settings, out);
 	settings_free(settings);

@@ -182,6 +182,20 @@ static void broken_files_are_explained(void **state)
 		assert_explained(names[i]);
 }
 
+static void files_of_the_exporter_have_to_be_there(void **state)
+{
+	(void)state;
+	const struct variable set[] = {{"OTEL_EXPORTER_OTLP_CERTIFICATE", "/nonexistent.pem"}, {0}};
+	variables = set;
+	struct buf out;
+	buf_init(&out, 1 << 20);
+	assert_int_equal(cli_check_file("good-endpoint.yaml", environment, &out), 1);
+	test_assert_text(buf_view(&out),
+		"good-endpoint.yaml: error: exporters.otlphttp.tls: open /nonexistent.pem: No such "
+		"file or directory\n\ngood-endpoint.yaml: 1 error\n");
+	buf_done(&out);
+}
+
 static void good_files_are_summed_up(void **state)
 {
 	(void)state;
@@ -306,6 +320,7 @@ int main(void)
 		cmocka_unit_test_setup(broken_resource_attributes_are_ignored_with_a_warning, enter_golden),
 		cmocka_unit_test_setup(file_that_cannot_be_read_is_named, enter_golden),
 		cmocka_unit_test_setup(broken_files_are_explained, enter_golden),
+		cmocka_unit_test_setup(files_of_the_exporter_have_to_be_there, enter_golden),
 		cmocka_unit_test_setup(good_files_are_summed_up, enter_golden),
 		cmocka_unit_test_setup(effective_configuration_reads_back_without_secrets, enter_golden),
 		cmocka_unit_test_setup(reference_in_docs_is_not_stale, enter_golden),

@@ -162,6 +162,16 @@ int destination_new(const struct export_options *options, struct destination **r
 	return 0;
 }
 
+int export_options_check_files(const struct export_options *options, struct error *err)
+{
+	struct destination *destination;
+	int result = destination_new(options, &destination, err);
+	if (result < 0)
+		return result;
+	destination_free(destination);
+	return 0;
+}
+
 void destination_free(struct destination *destination)
 {
 	if (!destination)

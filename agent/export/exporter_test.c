@@ -325,6 +325,10 @@ static void options_that_do_not_work_leave_the_old_ones(void **state)
 	stop(&f, NS_PER_SEC);
 	struct exporter *exporter;
 	assert_int_equal(exporter_start(&bad, f.spool, NULL, clock_system(), &exporter, &err), -ENOENT);
+	err.text[0] = '\0';
+	assert_int_equal(export_options_check_files(&bad, &err), -ENOENT);
+	assert_string_equal(err.text, "open /nonexistent/ca.pem: No such file or directory");
+	assert_int_equal(export_options_check_files(&f.options, &err), 0);
 	finish(&f);
 }
 

@@ -43,6 +43,9 @@ extern const struct option_table export_options_table;
 int export_options_from_environment(
 	struct export_options *options, struct arena *arena, const char *(*get)(const char *name), struct error *err);
 
+/* Whether the files of tls can be read: what exporter_start would fail with. 0 or -errno with err. */
+int export_options_check_files(const struct export_options *options, struct error *err);
+
 struct export_stats {
 	uint64_t requests, retries;
 	uint64_t failures_connect, failures_timeout, failures_tls, failures_status_retryable, failures_status_permanent;
