@@ -232,7 +232,7 @@ int http_check_header(const char *line, struct error *err)
 {
 	struct span rest = span_str(line), name = SPAN_NONE;
 	if (!strchr(line, ':') || !span_next(&rest, ':', &name) || !is_token(name))
-		return error_set(err, EINVAL, "bad header: not \"Name: value\"");
+		return error_set(err, EINVAL, "bad header: its name has to be of letters, digits and dashes");
 	if (name.len > MAX_HEADER_NAME)
 		return error_set(err, EINVAL, "bad header: its name is longer than %d bytes", MAX_HEADER_NAME);
 	for (size_t i = 0; i < rest.len; i++) {
