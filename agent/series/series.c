@@ -96,8 +96,17 @@ static int encode_own_resource(struct series_store *store, const struct series_t
 		labels_get(target->labels, SPAN("instance")), out);
 }
 
+static bool same_limits(const struct series_target *a, const struct series_target *b)
+{
+	return a->limits.max_labels == b->limits.max_labels && a->label_limit == b->label_limit &&
+	       a->label_name_length_limit == b->label_name_length_limit &&
+	       a->label_value_length_limit == b->label_value_length_limit;
+}
+
+/* Limits of labels are looked at when a line is derived. */
 void series_cache_configure(struct series_cache *cache, const struct series_target *target)
 {
+	cache->unsettled |= !same_limits(&cache->target, target);
 	cache->target = *target;
 }
 

@@ -111,6 +111,27 @@ static void limits_fail_the_scrape(void **state)
 		"label_value_length_limit exceeded (metric: a, label name: x, value: \"1234\", length: 4, limit: 3)");
 }
 
+/* A reload keeps the cache of a target whose points stay as they are. */
+static void a_new_limit_holds_for_known_series(void **state)
+{
+	(void)state;
+	struct test_cache test;
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	assert_int_equal(test_cache_scrape(&test, "a{x=\"1\"} 1\n"), 0);
+	test.target.label_limit = 3; /* __name__, job and instance */
+	assert_int_equal(test_cache_scrape(&test, "a{x=\"1\"} 1\n"), 0);
+	assert_int_equal(test.result.failure, SERIES_LABEL_LIMIT);
+	assert_int_equal(test.stale_points, 1);
+	assert_int_equal(test_cache_scrape(&test, "a{x=\"1\"} 1\n"), 0);
+	assert_int_equal(test.result.failure, SERIES_LABEL_LIMIT);
+	test.target.label_limit = 0;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(test_cache_scrape(&test, "a{x=\"1\"} 1\n"), 0);
+	assert_int_equal(test.result.failure, SERIES_OK);
+	assert_int_equal(test.result.misses, 0);
+	test_cache_done(&test);
+}
+
 static void metric_relabelling_decides_what_is_kept(void **state)
 {
 	(void)state;
@@ -334,6 +355,7 @@ int main(void)
 		cmocka_unit_test(resource_attributes_of_the_target_are_there),
 		cmocka_unit_test(bad_series_fail_the_scrape),
 		cmocka_unit_test(limits_fail_the_scrape),
+		cmocka_unit_test(a_new_limit_holds_for_known_series),
 		cmocka_unit_test(metric_relabelling_decides_what_is_kept),
 		cmocka_unit_test(bounds_that_stay_labels_have_one_form),
 		cmocka_unit_test(a_body_that_ends_in_a_cut_comment_notes_what_it_exported),

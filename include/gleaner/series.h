@@ -82,7 +82,8 @@ int series_ingest(struct series_cache *cache, enum expo_format format, struct sp
 /* A failed scrape, or the target is gone: every live point gets its stale point once. The cache itself stays, so that a target
  * that comes back costs no more than any scrape. 0, -ENOMEM, or what the batch's sealed callback returned. */
 int series_fail(struct series_cache *cache, uint64_t time_ns, struct otlp_batch *batch, uint64_t *ret_stale_points);
-/* Other spans and pointers for the same content: nothing that shapes a data point differs. */
+/* Other spans and pointers for the same content: nothing that shapes a data point differs. Limits may; those of labels then
+ * cost the next scrape what a first one costs. */
 void series_cache_configure(struct series_cache *cache, const struct series_target *target);
 const struct series_target *series_cache_target(const struct series_cache *cache);
 /* The encoded attributes of the target's own resource, for the report metrics; valid until the cache changes. */
