@@ -154,6 +154,8 @@ static int read_file(struct scrape_command *command, struct error *err)
 {
 	struct buf *bytes = &command->body.bytes;
 	int result = file_read(command->source, bytes, err);
+	if (result == -ENOENT && strchr(command->source, ':'))
+		return error_set(err, ENOENT, "no such file, and a URL begins with http:// or https://");
 	char *padding = result == 0 ? buf_reserve(bytes, EXPO_PADDING) : NULL;
 	if (result == 0 && !padding)
 		return bytes->failed;

@@ -220,6 +220,16 @@ static void other_hosts_are_not_scraped(void **state)
 	}
 }
 
+static void address_without_http_is_told_apart_from_a_file(void **state)
+{
+	(void)state;
+	struct outcome *outcome = RUN("scrape", "127.0.0.1:9100");
+	assert_int_equal(outcome->status, 1);
+	assert_string_equal(outcome->err,
+		"gleaner scrape: 127.0.0.1:9100: no such file, and a URL begins with http:// or https://\n");
+	free(outcome);
+}
+
 static void arguments_of_scrape_are_checked(void **state)
 {
 	(void)state;
@@ -254,6 +264,7 @@ int main(void)
 		cmocka_unit_test(page_with_a_mistake_brings_up_0_and_status_1),
 		cmocka_unit_test(url_of_this_host_is_scraped),
 		cmocka_unit_test(other_hosts_are_not_scraped),
+		cmocka_unit_test(address_without_http_is_told_apart_from_a_file),
 		cmocka_unit_test(arguments_of_scrape_are_checked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
