@@ -3,6 +3,7 @@
 
 #define NUDGE_GAP_NS     NS_PER_SEC
 #define BACKOFF_LIMIT_NS (60 * NS_PER_SEC)
+enum { FOLLOW_UPS = 2 };
 /* The kubelet keeps a refusal for 30 s: asking sooner gets the same answer. */
 #define FORBIDDEN_NS (30 * NS_PER_SEC)
 
@@ -35,7 +36,12 @@ uint64_t kube_pace_succeeded(struct kube_pace *pace, uint64_t now_ns)
 	pace->failures = 0;
 	pace->succeeded = true;
 	pace->nudged = false;
-	return nudged ? until_nudge(pace, now_ns) : jitter(pace, pace->interval_ns);
+	if (nudged)
+		return until_nudge(pace, now_ns);
+	if (pace->follow_ups == 0)
+		return jitter(pace, pace->interval_ns);
+	uint64_t delay_ns = NUDGE_GAP_NS << (FOLLOW_UPS - pace->follow_ups--);
+	return delay_ns < pace->interval_ns ? delay_ns : pace->interval_ns;
 }
 
 uint64_t kube_pace_failed(struct kube_pace *pace, unsigned status)
@@ -49,6 +55,7 @@ uint64_t kube_pace_failed(struct kube_pace *pace, unsigned status)
 		delay_ns = limit_ns;
 	pace->failures++;
 	pace->nudged = false;
+	pace->follow_ups = 0;
 	delay_ns = jitter(pace, delay_ns);
 	return status == 403 && delay_ns < FORBIDDEN_NS ? FORBIDDEN_NS : delay_ns;
 }
@@ -57,7 +64,7 @@ uint64_t kube_pace_nudged(struct kube_pace *pace, uint64_t now_ns, bool under_wa
 {
 	if (under_way)
 		pace->nudged = true;
-	if (under_way || pace->failures > 0)
-		return UINT64_MAX;
-	return until_nudge(pace, now_ns);
+	if (under_way || pace->failures == 0)
+		pace->follow_ups = FOLLOW_UPS;
+	return under_way || pace->failures > 0 ? UINT64_MAX : until_nudge(pace, now_ns);
 }

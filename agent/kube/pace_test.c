@@ -89,10 +89,25 @@ static void nudge_while_a_poll_is_under_way_asks_for_another(void **state)
 	assert_true(kube_pace_nudged(&pace, SECONDS(100.1), true) == UINT64_MAX);
 	assert_int_equal(kube_pace_succeeded(&pace, SECONDS(100.25)), SECONDS(0.75));
 	kube_pace_started(&pace, SECONDS(101));
-	check_about(kube_pace_succeeded(&pace, SECONDS(101.1)), 10); /* once */
+	assert_int_equal(kube_pace_succeeded(&pace, SECONDS(101.1)), SECONDS(1)); /* once; then what follows a nudge */
 	kube_pace_started(&pace, SECONDS(111));
 	assert_true(kube_pace_nudged(&pace, SECONDS(111), true) == UINT64_MAX);
 	assert_int_equal(kube_pace_succeeded(&pace, SECONDS(115)), 0);
+}
+
+static void nudge_is_followed_up_until_the_kubelet_has_written_the_pods_address(void **state)
+{
+	(void)state;
+	struct kube_pace pace = pace_new();
+	kube_pace_started(&pace, SECONDS(100));
+	check_about(kube_pace_succeeded(&pace, SECONDS(100)), 10);
+	assert_int_equal(kube_pace_nudged(&pace, SECONDS(105), false), 0);
+	assert_int_equal(kube_pace_succeeded(&pace, SECONDS(105.1)), SECONDS(1));
+	assert_int_equal(kube_pace_succeeded(&pace, SECONDS(106.1)), SECONDS(2));
+	check_about(kube_pace_succeeded(&pace, SECONDS(108.1)), 10);
+	kube_pace_nudged(&pace, SECONDS(112), false);
+	check_about(kube_pace_failed(&pace, 0), 10); /* a back-off ends it */
+	check_about(kube_pace_succeeded(&pace, SECONDS(122)), 10);
 }
 
 static void nudge_does_not_shorten_a_back_off(void **state)
@@ -117,6 +132,7 @@ int main(void)
 		cmocka_unit_test(forbidden_waits_30_seconds_at_least),
 		cmocka_unit_test(nudge_is_served_once_a_second),
 		cmocka_unit_test(nudge_while_a_poll_is_under_way_asks_for_another),
+		cmocka_unit_test(nudge_is_followed_up_until_the_kubelet_has_written_the_pods_address),
 		cmocka_unit_test(nudge_does_not_shorten_a_back_off),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
