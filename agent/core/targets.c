@@ -166,6 +166,8 @@ static void target_refused(void *arg, struct labels discovered, const struct err
 	struct span address = labels_get(discovered, SPAN("__address__"));
 	if (pod.len > 0)
 		log_warn(&core->log, "pod %s/%s: %s", escape_bytes(namespace_).text, escape_bytes(pod).text, err->text);
+	else if (address.len == 0)
+		log_warn(&core->log, "job %s: %s", escape_bytes(labels_get(discovered, SPAN("job"))).text, err->text);
 	else
 		log_warn(&core->log, "target %s: %s", escape_bytes(address).text, err->text);
 }
@@ -252,6 +254,19 @@ static void count_scrape(struct core_totals *totals, const struct wire_scraped *
 	}
 }
 
+static void log_failure(struct core *core, const struct target *target, struct span error)
+{
+	struct log_limit *limit = &core->scrape_log;
+	if (!log_allowed(limit, clock_mono(&core->clock)))
+		return;
+	log_warn(&core->log, "scrape of %.*s (job %s) failed: %s", SPAN_ARGS(target->url),
+		escape_bytes(target->job->name).text, escape_bytes(error).text);
+	if (limit->suppressed > 0)
+		log_warn(&core->log, "%llu more targets failed since this was last said; /targets has them",
+			(unsigned long long)limit->suppressed);
+	limit->suppressed = 0;
+}
+
 void targets_scraped(struct core *core, const struct wire_scraped *scraped, struct span error)
 {
 	count_scrape(&core->totals, scraped);
@@ -272,7 +287,6 @@ void targets_scraped(struct core *core, const struct wire_scraped *scraped, stru
 	target->failures++;
 	error_set(&target->last_error, EIO, "%.*s", SPAN_ARGS(error));
 	/* Said when it begins; the pages and `up` say that it goes on. */
-	if (was_up && log_allowed(&core->scrape_log, clock_mono(&core->clock)))
-		log_warn(&core->log, "scrape of %.*s failed: %s", SPAN_ARGS(target->target->url),
-			escape_bytes(error).text);
+	if (was_up)
+		log_failure(core, target->target, error);
 }
