@@ -105,7 +105,7 @@ static void html_port(const struct core *core, const struct listener *listener, 
 		is_scraped(core, listener) ? "yes" : "");
 }
 
-/* What is missing, and why. */
+/* What is missing, and why; all programs are in the JSON. */
 static void html_probe(const struct probes *probes, struct buf *out)
 {
 	buf_printf(out, "<h2>Listening ports</h2><p>Probe: %s", probes_state_name(probes->state));
@@ -114,14 +114,18 @@ static void html_probe(const struct probes *probes, struct buf *out)
 		pages_html(out, span_str(probes->reason.text));
 	}
 	buf_str(out, ".</p>\n");
+	bool begun = false;
 	for (size_t i = 0; i < probes->hello.program_count; i++) {
 		const struct probe_program *program = &probes->hello.programs[i];
-		buf_str(out, i == 0 ? "<p><code>" : "<br>");
+		if (program->state == PROBE_ATTACHED || program->state == PROBE_OFF)
+			continue;
+		buf_str(out, begun ? "<br>" : "<p><code>");
+		begun = true;
 		pages_html(out, span_str(program->name));
 		buf_printf(out, " %s ", probe_state_name((enum probe_state)program->state));
 		pages_html(out, span_str(program->reason));
-		buf_str(out, i + 1 == probes->hello.program_count ? "</code></p>\n" : "");
 	}
+	buf_str(out, begun ? "</code></p>\n" : "");
 }
 
 void ports_html(struct core *core, struct buf *out)

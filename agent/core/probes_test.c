@@ -369,6 +369,7 @@ static void a_probe_that_may_do_nothing_says_why_and_is_left_alone(void **state)
 	ports_html(&scene->core, &out);
 	buf_char(&out, '\0');
 	assert_non_null(strstr(out.ptr, "on_listen denied CAP_BPF is missing"));
+	assert_null(strstr(out.ptr, "snap_file")); /* off, as it should be */
 	buf_done(&out);
 }
 
