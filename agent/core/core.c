@@ -322,6 +322,16 @@ static void core_done(struct core *core)
 	free(core);
 }
 
+static bool wants_pods(const struct settings *settings)
+{
+	const struct target_job_options *jobs = settings->scrape_configs.items;
+	for (size_t i = 0; i < settings->scrape_configs.count; i++) {
+		if (jobs[i].kubernetes_sd_configs.count > 0)
+			return true;
+	}
+	return false;
+}
+
 static void log_start(const struct core *core)
 {
 	const struct settings *settings = core->settings;
@@ -332,10 +342,12 @@ static void log_start(const struct core *core)
 		settings->kubelet.node_name ? settings->kubelet.node_name : "(unnamed)",
 		core->kubelet ? "polled" : "off", endpoint ? endpoint : "none (debug only)", core->targets.count,
 		core->status ? settings->status.listen : "off");
-	if (!core->kubelet && core->targets.count == 0)
-		log_warn(&core->log,
-			"nothing to scrape: no kubelet is known (set HOST_IP and NODE_NAME, or kubelet.endpoint), and "
-			"there are no static_configs");
+	if (!core->kubelet && (core->targets.count == 0 || wants_pods(settings)))
+		log_warn(&core->log, "%s, so no pods are scraped%s",
+			settings->kubelet.enabled_given
+				? "kubelet.enabled is false"
+				: "no kubelet is known (set HOST_IP and NODE_NAME, or kubelet.endpoint)",
+			core->targets.count == 0 ? "; there is nothing else to scrape" : "");
 }
 
 int core_run(const struct core_options *options)
