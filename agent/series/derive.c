@@ -371,6 +371,16 @@ static int derive_point(struct ingest *in, uint32_t line, struct labels labels, 
 	return 0;
 }
 
+/* Whether it is the very series that report_scrape writes, whose value is the scrape's to say, as in the receiver. */
+static bool is_own_report(const struct ingest *in, struct labels labels, struct span name)
+{
+	struct labels ours = in->target->labels;
+	bool own = family_is_report(name) && labels.count == ours.count + 1;
+	for (size_t i = 0; i < ours.count && own; i++)
+		own = span_eq(labels_get(labels, ours.items[i].name), ours.items[i].value);
+	return own;
+}
+
 int derive_line(struct ingest *in, uint32_t line, const struct expo_entry *entry)
 {
 	struct labels labels;
@@ -386,6 +396,10 @@ int derive_line(struct ingest *in, uint32_t line, const struct expo_entry *entry
 	struct span name = labels_get(labels, SPAN("__name__"));
 	if (span_eq(name, SPAN("target_info"))) {
 		set_role(in, line, ROLE_TARGET_INFO, (uint32_t)resource);
+		return 0;
+	}
+	if (is_own_report(in, labels, name)) {
+		set_role(in, line, ROLE_IGNORED, SERIES_DROP_DUPLICATE);
 		return 0;
 	}
 	int64_t scope =

@@ -92,17 +92,19 @@ static void resolve_to(struct ingest *in, uint32_t number, enum family_part part
 	};
 }
 
-static bool resolve_report(struct span name, struct resolution *ret_resolution)
+/* NULL: it is none. */
+static const struct series_report_metric *find_report(struct span name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(series_report_metrics); i++) {
-		const struct series_report_metric *metric = &series_report_metrics[i];
-		if (span_eq(metric->name, name)) {
-			*ret_resolution = (struct resolution){
-				NONE, EXPO_TYPE_GAUGE, PART_OF_VALUE, name, metric->description, metric->unit};
-			return true;
-		}
+		if (span_eq(series_report_metrics[i].name, name))
+			return &series_report_metrics[i];
 	}
-	return false;
+	return NULL;
+}
+
+bool family_is_report(struct span name)
+{
+	return find_report(name) != NULL;
 }
 
 /* The metric of a suffixed sample. Counters keep the sample's name, info families the exposed one (D-3). */
@@ -156,8 +158,12 @@ static int resolve_suffixed(struct ingest *in, struct span name, struct resoluti
 int family_resolve(struct ingest *in, struct span name, struct resolution *ret_resolution)
 {
 	uint32_t number;
-	if (resolve_report(name, ret_resolution))
+	const struct series_report_metric *report = find_report(name);
+	if (report) {
+		*ret_resolution = (struct resolution){
+			NONE, EXPO_TYPE_GAUGE, PART_OF_VALUE, name, report->description, report->unit};
 		return 0;
+	}
 	int result = find_family(in, name, &number);
 	if (result < 0)
 		return result;

@@ -185,6 +185,8 @@ int family_resolve(struct ingest *in, struct span name, struct resolution *ret_r
 /* A HELP, TYPE or UNIT line that is new or is read anew. ret_family: its number. 0; -EBADMSG with result->failure and err; -ENOMEM. */
 int family_line(struct ingest *in, const struct expo_entry *entry, uint32_t *ret_family);
 enum otlp_data family_data(enum expo_type type);
+/* Whether the scrape itself reports a metric of that name. */
+bool family_is_report(struct span name);
 /* After the last line: whether the next scrape would derive every line to what it is now. */
 void families_settle(struct ingest *in);
 

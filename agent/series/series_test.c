@@ -132,6 +132,26 @@ static void a_new_limit_holds_for_known_series(void **state)
 	test_cache_done(&test);
 }
 
+/* The scrape itself says what up is; two values of one series at one time would be no answer. */
+static void a_report_metric_that_the_target_exposes_gives_way(void **state)
+{
+	(void)state;
+	struct test_cache test;
+	assert_int_equal(test_cache_init(&test, UINT64_MAX), 0);
+	test.target.labels = (struct labels){with_pod, 3};
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(test_cache_scrape(&test, "up 5\n"), 0);
+		assert_int_equal(test.result.samples_kept, 1);
+		assert_int_equal(test.result.dropped[SERIES_DROP_DUPLICATE], 1);
+		assert_int_equal(test.text.len, 0);
+	}
+	assert_int_equal(test_cache_scrape(&test, "up{of=\"another\"} 5\nup_and_away 1\n"), 0);
+	assert_text_has(&test, "description=\"The scraping was successful\"");
+	assert_text_has(&test, "point {of=\"another\",pod=\"p\"} start=0");
+	assert_int_equal(test.result.points, 2);
+	test_cache_done(&test);
+}
+
 static void metric_relabelling_decides_what_is_kept(void **state)
 {
 	(void)state;
@@ -356,6 +376,7 @@ int main(void)
 		cmocka_unit_test(bad_series_fail_the_scrape),
 		cmocka_unit_test(limits_fail_the_scrape),
 		cmocka_unit_test(a_new_limit_holds_for_known_series),
+		cmocka_unit_test(a_report_metric_that_the_target_exposes_gives_way),
 		cmocka_unit_test(metric_relabelling_decides_what_is_kept),
 		cmocka_unit_test(bounds_that_stay_labels_have_one_form),
 		cmocka_unit_test(a_body_that_ends_in_a_cut_comment_notes_what_it_exported),

@@ -46,7 +46,7 @@ int series_cache_new(struct series_store *store, const struct series_target *tar
 void series_cache_free(struct series_cache *cache);
 
 enum series_drop {
-	SERIES_DROP_DUPLICATE,      /* */
+	SERIES_DROP_DUPLICATE,      /* or the scrape reports it */
 	SERIES_DROP_PRE_EPOCH,      /* D-12 */
 	SERIES_DROP_TOO_FAR_AHEAD,  /* */
 	SERIES_DROP_TIMESTAMP,      /* */
