@@ -198,47 +198,64 @@ size_t snapshot_of(struct loader *loader, const struct netns *netns, struct list
 	return count;
 }
 
-/* ---- BPF objects of the whole machine ---------------------------------------------------- */
+/* ---- BPF objects ------------------------------------------------------------------------------ */
 
-static unsigned count_ids(int command)
+static void take_object(const char *path, struct bpf_objects *objects)
 {
+	static const char *const names[BPF_KINDS] = {"prog_id", "map_id", "link_id"};
+	char line[256], name[32];
+	uint32_t ids[BPF_KINDS] = {0}, id;
+	FILE *info = fopen(path, "r");
+	while (info && fgets(line, sizeof(line), info))
+		for (int kind = 0; kind < BPF_KINDS; kind++)
+			if (sscanf(line, "%31[a-z_]: %u", name, &id) == 2 && strcmp(name, names[kind]) == 0)
+				ids[kind] = id;
+	if (info)
+		fclose(info);
+	for (int kind = 0; kind < BPF_KINDS; kind++) {
+		if (ids[kind] == 0 || (ids[BPF_LINKS] != 0 && kind != BPF_LINKS)) /* a link names its program too */
+			continue;
+		assert_true(objects->count[kind] < ARRAY_SIZE(objects->ids[kind]));
+		objects->ids[kind][objects->count[kind]++] = ids[kind];
+	}
+}
+
+void bpf_objects_of(pid_t pid, struct bpf_objects *ret_objects)
+{
+	char path[64];
+	*ret_objects = (struct bpf_objects){0};
+	for (int fd = 0; fd < 128; fd++) {
+		snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)pid, fd);
+		take_object(path, ret_objects);
+	}
+}
+
+static bool exists(enum bpf_kind kind, uint32_t id)
+{
+	static const int get_fd_by_id[BPF_KINDS] = {13, 14, 30}; /* BPF_PROG_, BPF_MAP_, BPF_LINK_GET_FD_BY_ID */
 	struct {
-		uint32_t start, next, flags;
-	} attributes = {0};
-	unsigned count = 0;
-	for (; syscall(SYS_bpf, command, &attributes, sizeof(attributes)) == 0; count++)
-		attributes.start = attributes.next;
-	assert_int_equal(errno, ENOENT);
-	return count;
+		uint32_t id, next, flags;
+	} attributes = {id, 0, 0};
+	long fd = syscall(SYS_bpf, get_fd_by_id[kind], &attributes, sizeof(attributes));
+	if (fd >= 0)
+		close((int)fd);
+	return fd >= 0;
 }
 
-struct bpf_counts bpf_count(void)
+void assert_left(const struct bpf_objects *objects, unsigned programs, unsigned maps, unsigned links)
 {
-	enum { PROG_GET_NEXT_ID = 11, MAP_GET_NEXT_ID = 12, LINK_GET_NEXT_ID = 31 };
-	return (struct bpf_counts){
-		count_ids(PROG_GET_NEXT_ID), count_ids(MAP_GET_NEXT_ID), count_ids(LINK_GET_NEXT_ID)};
-}
-
-struct bpf_counts bpf_count_settled(void)
-{
-	struct bpf_counts counts = bpf_count();
-	for (int unchanged = 0, tries = 0; unchanged < 30 && tries < 500; tries++) {
+	unsigned left[BPF_KINDS] = {0};
+	for (int tries = 0; tries < 200; tries++) {
+		for (unsigned kind = 0; kind < BPF_KINDS; kind++) {
+			left[kind] = 0;
+			for (unsigned i = 0; i < objects->count[kind]; i++)
+				left[kind] += exists(kind, objects->ids[kind][i]);
+		}
+		if (left[BPF_PROGRAMS] == programs && left[BPF_MAPS] == maps && left[BPF_LINKS] == links)
+			break;
 		poll(NULL, 0, 10);
-		struct bpf_counts now = bpf_count();
-		unchanged = memcmp(&now, &counts, sizeof(now)) == 0 ? unchanged + 1 : 0;
-		counts = now;
 	}
-	return counts;
-}
-
-void assert_bpf_counts(struct bpf_counts expected)
-{
-	struct bpf_counts now = bpf_count();
-	for (int i = 0; i < 200 && memcmp(&now, &expected, sizeof(now)) != 0; i++) {
-		poll(NULL, 0, 10);
-		now = bpf_count();
-	}
-	assert_int_equal(now.programs, expected.programs);
-	assert_int_equal(now.maps, expected.maps);
-	assert_int_equal(now.links, expected.links);
+	assert_int_equal(left[BPF_PROGRAMS], programs);
+	assert_int_equal(left[BPF_MAPS], maps);
+	assert_int_equal(left[BPF_LINKS], links);
 }

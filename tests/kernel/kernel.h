@@ -1,4 +1,4 @@
-/* What the kernel tests share: a real loader as a child process, network namespaces of our own, counts of BPF objects.
+/* What the kernel tests share: a real loader as a child process, network namespaces of our own, the BPF objects of a process.
  *
  * The node is not ours alone: every test looks at events of its own namespaces only.
  */
@@ -46,14 +46,16 @@ void no_event(struct loader *loader, const struct netns *netns);
 /* All records of a snapshot that are of the namespace, at most max; their number. */
 size_t snapshot_of(struct loader *loader, const struct netns *netns, struct listen_event *ret_events, size_t max);
 
-struct bpf_counts {
-	unsigned programs, maps, links;
+enum bpf_kind { BPF_PROGRAMS, BPF_MAPS, BPF_LINKS, BPF_KINDS };
+
+/* The BPF objects that a process holds, by their numbers; what others on the machine have does not matter. */
+struct bpf_objects {
+	uint32_t ids[BPF_KINDS][64];
+	unsigned count[BPF_KINDS];
 };
-struct bpf_counts bpf_count(void);
-/* When the count has not moved for 300 ms: the kernel frees late what an earlier loader had. */
-struct bpf_counts bpf_count_settled(void);
-/* Waits up to two seconds for the counts to return: the kernel frees late. */
-void assert_bpf_counts(struct bpf_counts expected);
+void bpf_objects_of(pid_t pid, struct bpf_objects *ret_objects);
+/* Waits up to two seconds until that many of them are left, for the kernel frees late; fails the test when it is another number. */
+void assert_left(const struct bpf_objects *objects, unsigned programs, unsigned maps, unsigned links);
 
 uint64_t now_ns(void);
 /* CPU time of a whole process, by its clock. */

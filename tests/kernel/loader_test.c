@@ -192,30 +192,30 @@ static void a_serving_loader_has_two_capabilities_and_a_filter(void **state)
 static void nothing_stays_when_the_loader_is_killed(void **state)
 {
 	(void)state;
-	struct bpf_counts before = bpf_count_settled();
-	for (int i = 0; i < 50; i++) {
+	struct bpf_objects objects[50];
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
 		struct loader loader;
 		loader_start(&loader, NULL);
-		if (i == 0) {
-			struct bpf_counts loaded = bpf_count();
-			assert_true(loaded.programs >= before.programs + 10);
-			assert_true(loaded.links >= before.links + 10);
-		}
+		bpf_objects_of(loader.pid, &objects[i]);
 		kill(loader.pid, SIGKILL);
 		waitpid(loader.pid, NULL, 0);
 		int fd;
 		assert_int_equal(probe_answer(loader.probe, &fd), -ECONNRESET);
 		probe_free(loader.probe);
 	}
-	assert_bpf_counts(before);
-	print_message("50 loaders killed: %u programs, %u maps, %u links before and after\n", before.programs,
-		before.maps, before.links);
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		assert_int_equal(objects[i].count[BPF_PROGRAMS], 10);
+		assert_int_equal(objects[i].count[BPF_LINKS], 10);
+		assert_true(objects[i].count[BPF_MAPS] >= 10);
+		assert_left(&objects[i], 0, 0, 0);
+	}
+	print_message("50 loaders killed: none of %u programs, %u maps, %u links of each is left\n",
+		objects[0].count[BPF_PROGRAMS], objects[0].count[BPF_MAPS], objects[0].count[BPF_LINKS]);
 }
 
 static void nothing_stays_when_it_is_killed_while_loading(void **state)
 {
 	(void)state;
-	struct bpf_counts before = bpf_count_settled();
 	for (int i = 0; i < 20; i++) {
 		pid_t child = fork();
 		if (child == 0) {
@@ -225,25 +225,28 @@ static void nothing_stays_when_it_is_killed_while_loading(void **state)
 			_exit(127);
 		}
 		poll(NULL, 0, 5 * i);
+		struct bpf_objects objects;
+		kill(child, SIGSTOP);
+		waitpid(child, NULL, WUNTRACED);
+		bpf_objects_of(child, &objects);
 		kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
+		assert_left(&objects, 0, 0, 0);
 	}
-	assert_bpf_counts(before);
 }
 
 static void everything_is_detached_while_core_still_has_its_maps(void **state)
 {
 	(void)state;
-	struct bpf_counts before = bpf_count_settled();
 	struct loader loader;
+	struct bpf_objects objects;
 	loader_start(&loader, NULL);
+	bpf_objects_of(loader.pid, &objects);
 	kill(loader.pid, SIGKILL);
 	waitpid(loader.pid, NULL, 0);
-	struct bpf_counts maps_only = before;
-	maps_only.maps += 4; /* the mapped ring, slots and two .bss */
-	assert_bpf_counts(maps_only);
+	assert_left(&objects, 0, 4, 0); /* the ring, the slots and two .bss */
 	probe_free(loader.probe);
-	assert_bpf_counts(before);
+	assert_left(&objects, 0, 0, 0);
 }
 
 /* ---- a socket with a name ------------------------------------------------------------------------ */
