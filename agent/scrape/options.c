@@ -32,7 +32,9 @@ static const struct option options[] = {
 		.value = "250000",
 		.min = 1,
 		.max = 100000000,
-		.help = "Ceiling of the samples of one scrape; more fail it. A job's sample_limit can only be lower."},
+		.help = "Ceiling of the samples of one scrape; more fail it, and so do more metric families, or more "
+			"than four "
+			"times as many different lines. A job's sample_limit can only be lower."},
 	{.name = "max_labels",
 		.kind = OPTION_COUNT,
 		.offset = offsetof(struct scrape_options, max_labels),
