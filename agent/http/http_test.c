@@ -5,9 +5,12 @@
 #include "test.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -755,6 +758,42 @@ static void plain_http_port_is_no_tls(void **state)
 	finish(&f);
 }
 
+/* Takes one connection, waits for its first bytes and answers as a server that knows no TLS. */
+static void *answer_plainly(void *arg)
+{
+	static const char answer[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
+	char hello[64];
+	int peer = accept(*(int *)arg, NULL, NULL);
+	if (read(peer, hello, sizeof(hello)) > 0 && write(peer, answer, strlen(answer)) > 0)
+		shutdown(peer, SHUT_WR);
+	while (read(peer, hello, sizeof(hello)) > 0)
+		;
+	close(peer);
+	return NULL;
+}
+
+static void plain_answer_to_a_handshake_is_named(void **state)
+{
+	(void)state;
+	START({.bytes = NULL});
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, answer_plainly, &listener), 0);
+	char url[64];
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u/", ntohs(address.sin_port));
+	struct http_request request = request_of(&f, url);
+	run(&f, &request);
+	check_failure(&f, HTTP_TLS, "TLS: the answer is not TLS; is it http:// that is served there?");
+	pthread_join(thread, NULL);
+	close(listener);
+	finish(&f);
+}
+
 /* ---- options, memory ----------------------------------------------------------------------- */
 
 static void certificate_and_key_need_each_other(void **state)
@@ -840,6 +879,7 @@ int main(void)
 		cmocka_unit_test(passed_socket_serves_https_with_a_server_name),
 		cmocka_unit_test(client_certificate_is_shown),
 		cmocka_unit_test(plain_http_port_is_no_tls),
+		cmocka_unit_test(plain_answer_to_a_handshake_is_named),
 		cmocka_unit_test(certificate_and_key_need_each_other),
 		cmocka_unit_test(out_of_memory_is_survived),
 	};

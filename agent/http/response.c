@@ -267,7 +267,11 @@ static enum http_failure judge(struct http_call *call, CURLcode code)
 	case CURLE_SSL_CIPHER:
 	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_SSL_ISSUER_ERROR:
-		error_set(&call->response.error, 0, "TLS: %s", curl_text(call, code).text);
+		if (strstr(call->curl_error, "wrong version number"))
+			error_set(&call->response.error, 0,
+				"TLS: the answer is not TLS; is it http:// that is served there?");
+		else
+			error_set(&call->response.error, 0, "TLS: %s", curl_text(call, code).text);
 		return HTTP_TLS;
 	case CURLE_PEER_FAILED_VERIFICATION:
 		return verify_failed(call, code);
