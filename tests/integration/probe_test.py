@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -68,12 +69,10 @@ def can_remove(folder):
 def place_of_cgroups():
     """A folder where we may make cgroups, in the hierarchy that the kernel tells of a socket; None: there is none."""
     root = "/sys/fs/cgroup/memory" if os.path.isdir("/sys/fs/cgroup/memory") else "/sys/fs/cgroup"
-    folder = os.path.join(root, f"gleaner-test-{os.getpid()}")
     try:
-        os.mkdir(folder)
+        return tempfile.mkdtemp(prefix="gleaner-test-", dir=root)
     except OSError:
         return None
-    return folder
 
 
 class Starts:
