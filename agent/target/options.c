@@ -181,7 +181,7 @@ static int job_check(void *object, struct arena *arena, const char **ret_key, st
 			.help = "Bytes of a label value above which the scrape fails; 0: no limit of its own." more},  \
 	{                                                                                                              \
 		.name = "target_limit", .kind = OPTION_COUNT, .offset = at(limits.target_limit),                       \
-		.help = "Targets of a job above which all its scrapes fail; 0: no limit." more                         \
+		.help = "Targets of a job above which none of them is scraped; 0: no limit." more                      \
 	}
 
 static const struct option global_options[] = {
