@@ -182,7 +182,6 @@ class ProbeTest(unittest.TestCase):
         self.assertLessEqual(median, 50)
         self.assertLessEqual(p99, 50 if waiting < 2 else 500)  # where others are in the way it is their figure
         self.wait_for_targets(STARTS, "up")
-        self.assertEqual(self.metric("gleaner_probe_events_lost_total"), 0)
         ports = json.loads(self.agent.get("/api/v1/targets"))["data"]["listeningPorts"]
         listening = [port for port in ports if port["scraped"]]
         self.assertEqual(len(listening), STARTS)
