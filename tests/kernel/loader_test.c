@@ -34,6 +34,16 @@ static bool become_nobody(uint32_t high)
 	return true;
 }
 
+/* Never returns. The tool is opened before the rights go: a build folder may be closed to nobody. */
+static void run_tool(bool nobody, uint32_t high, char **argv)
+{
+	int tool = open(PROBE_TOOL, O_RDONLY | O_CLOEXEC);
+	if (nobody && !become_nobody(high))
+		_exit(126);
+	fexecve(tool, argv, environ);
+	_exit(127);
+}
+
 #define BIT(capability) (1u << ((capability)-32))
 
 /* Runs `probe_tool --check [extra]`: its exit status and output. nobody: with the capabilities `high`, else as root. */
@@ -43,11 +53,9 @@ static int check(bool nobody, uint32_t high, const char *extra, char *ret_text, 
 	assert_int_equal(pipe(out), 0);
 	pid_t child = fork();
 	if (child == 0) {
+		char *argv[] = {"probe", "--check", extra ? "--off" : NULL, (char *)extra, NULL};
 		dup2(out[1], 1);
-		if (nobody && !become_nobody(high))
-			_exit(126);
-		execl(PROBE_TOOL, "probe", "--check", extra ? "--off" : NULL, extra, (char *)NULL);
-		_exit(127);
+		run_tool(nobody, high, argv);
 	}
 	close(out[1]);
 	size_t len = 0;
@@ -127,10 +135,10 @@ static void a_denied_loader_says_so_and_stays(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
 	pid_t child = fork();
 	if (child == 0) {
-		if (dup2(sockets[1], 9) < 0 || !become_nobody(0))
+		char *argv[] = {"probe", "--fd", "9", NULL};
+		if (dup2(sockets[1], 9) < 0)
 			_exit(126);
-		execl(PROBE_TOOL, "probe", "--fd", "9", (char *)NULL);
-		_exit(127);
+		run_tool(true, 0, argv);
 	}
 	close(sockets[1]);
 	struct pollfd ready = {.fd = sockets[0], .events = POLLIN};
