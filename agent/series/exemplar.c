@@ -26,22 +26,16 @@ static struct span read_id(struct arena *arena, struct span text, size_t size)
 	return any ? span_of((const char *)id, size) : SPAN_NONE;
 }
 
+/* An empty id says nothing; any other label keeps its empty value, as the receiver's does. */
 static int add_label(struct ingest *in, struct otlp_exemplar *exemplar, struct span name, struct span value)
 {
 	struct arena *arena = &in->store->exemplar_arena;
-	struct span id = SPAN_NONE;
-	if (value.len == 0)
-		return 0;
-	if (span_eq_nocase(name, SPAN("trace_id"))) {
-		id = read_id(arena, value, 16);
-		if (id.len > 0)
-			exemplar->trace_id = id;
-	} else if (span_eq_nocase(name, SPAN("span_id"))) {
-		id = read_id(arena, value, 8);
-		if (id.len > 0)
-			exemplar->span_id = id;
-	}
-	return id.len > 0 ? 0 : otlp_exemplar_attribute(&in->store->attributes, name, value);
+	bool trace = span_eq_nocase(name, SPAN("trace_id")), span = span_eq_nocase(name, SPAN("span_id"));
+	struct span id = trace ? read_id(arena, value, 16) : span ? read_id(arena, value, 8) : SPAN_NONE;
+	if (id.len > 0)
+		*(trace ? &exemplar->trace_id : &exemplar->span_id) = id;
+	bool is_said = id.len > 0 || ((trace || span) && value.len == 0);
+	return is_said ? 0 : otlp_exemplar_attribute(&in->store->attributes, name, value);
 }
 
 static int read_labels(struct ingest *in, struct span rest, struct otlp_exemplar *exemplar)
