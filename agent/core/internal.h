@@ -28,6 +28,7 @@ struct worker {
 	struct wire *wire;
 	struct loop_timer *watchdog;   /* heartbeat overdue, or time to start again */
 	uint64_t started_ns, heard_ns; /* monotonic */
+	double heard_cpu_seconds;      /* its CPU time when it was last known to talk */
 	uint64_t ingesting;            /* key of the target whose body is being parsed; 0: none */
 	uint64_t deaths;               /* in a row, each soon after its start */
 	bool proven;                   /* has parsed a body: what kills it now is no fault of its start */
@@ -155,6 +156,8 @@ int telemetry_start(struct core *core);
 void telemetry_stop(struct core *core);
 /* The page of /metrics: names are documented in docs/metrics.md. */
 void telemetry_render(struct core *core, struct buf *page);
+/* CPU seconds and resident bytes (may be NULL) of a process, from /proc. 0 or -errno. */
+int process_usage(pid_t pid, double *ret_cpu_seconds, double *ret_resident_bytes);
 
 /* ---- pages.c: what the status server shows --------------------------------------------------- */
 

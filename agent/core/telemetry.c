@@ -198,8 +198,7 @@ static void render_probe(const struct core *core, struct buf *page)
 		(double)counters.nudges);
 }
 
-/* CPU seconds and resident bytes of a process, from /proc. 0 or -errno. */
-static int process_usage(pid_t pid, double *ret_cpu_seconds, double *ret_resident_bytes)
+int process_usage(pid_t pid, double *ret_cpu_seconds, double *ret_resident_bytes)
 {
 	char path[64];
 	unsigned long user, system;
@@ -215,7 +214,8 @@ static int process_usage(pid_t pid, double *ret_cpu_seconds, double *ret_residen
 	if (fields != 3)
 		return -EBADMSG;
 	*ret_cpu_seconds = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-	*ret_resident_bytes = (double)resident * (double)sysconf(_SC_PAGESIZE);
+	if (ret_resident_bytes)
+		*ret_resident_bytes = (double)resident * (double)sysconf(_SC_PAGESIZE);
 	return 0;
 }
 

@@ -2,7 +2,7 @@
  *
  * 1. A child is a fork and exec of this binary with one end of a socketpair. It is told the settings, the jobs and its targets.
  * 2. It says that it is alive every half second, and which body it is about to parse.
- * 3. When it dies (its socket closes) or falls silent for two seconds (it is killed), another one is started at once. The target whose
+ * 3. When it dies (its socket closes) or falls silent for two seconds (while it parses: two seconds of CPU time; it is killed), another one is started at once. The target whose
  *    body was being parsed is to blame: it is named in the log and scraped again only after a growing pause; so is one
  *    that was being fetched at three crashes in a row. All others go on:
  *    the new child repeats each scrape whose points had not arrived.
@@ -23,8 +23,11 @@
 enum { SCRAPER_FD = 3, SUSPICIONS_MAX = 3 };
 
 /* A child that lived less than this, and parsed no body, died of its start. */
-#define YOUNG_NS          (2 * NS_PER_SEC)
-#define BLAME_INTERVAL_NS (3600 * NS_PER_SEC)
+#define YOUNG_NS (2 * NS_PER_SEC)
+
+/* However little CPU it gets, no body takes longer to parse. */
+#define PARSING_TIMEOUT_NS (20 * NS_PER_SEC)
+#define BLAME_INTERVAL_NS  (3600 * NS_PER_SEC)
 
 static void worker_lost(struct worker *worker, const struct error *err);
 static void worker_start(struct worker *worker);
@@ -291,6 +294,15 @@ static void worker_start(struct worker *worker)
 	loop_timer_set(worker->watchdog, WIRE_HEARTBEAT_NS);
 }
 
+/* A large body may take long where the CPU is limited: then it is CPU time that must not exceed the heartbeat's timeout. */
+static bool still_parsing(const struct worker *worker, uint64_t silence_ns)
+{
+	double cpu_seconds;
+	return worker->ingesting != 0 && silence_ns < PARSING_TIMEOUT_NS &&
+	       process_usage(worker->pid, &cpu_seconds, NULL) == 0 &&
+	       (cpu_seconds - worker->heard_cpu_seconds) * (double)NS_PER_SEC < (double)WIRE_HEARTBEAT_TIMEOUT_NS;
+}
+
 /* Every half second: is it still talking? Or, when it is not running, the pause before the next start is over. */
 static void watchdog_fired(void *arg)
 {
@@ -301,13 +313,16 @@ static void watchdog_fired(void *arg)
 			worker_start(worker);
 		return;
 	}
-	if (clock_mono(&core->clock) - worker->heard_ns > WIRE_HEARTBEAT_TIMEOUT_NS) {
+	uint64_t silence_ns = clock_mono(&core->clock) - worker->heard_ns;
+	if (silence_ns > WIRE_HEARTBEAT_TIMEOUT_NS && !still_parsing(worker, silence_ns)) {
 		core->totals.scraper_stuck++;
 		struct error err;
-		error_set(&err, ETIMEDOUT, "no heartbeat for %s", duration_format(WIRE_HEARTBEAT_TIMEOUT_NS).text);
+		error_set(&err, ETIMEDOUT, "no heartbeat for %s", duration_format(silence_ns).text);
 		worker_lost(worker, &err);
 		return;
 	}
+	if (silence_ns < WIRE_HEARTBEAT_TIMEOUT_NS)
+		process_usage(worker->pid, &worker->heard_cpu_seconds, NULL);
 	loop_timer_set(worker->watchdog, WIRE_HEARTBEAT_NS);
 }
 

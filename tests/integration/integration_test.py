@@ -22,9 +22,9 @@ sys.path[:0] = [os.path.join(HERE, "../interop"), os.path.join(HERE, "../../tool
 # pylint: disable=wrong-import-position
 import pages
 from node.agent import Agent
-from node.exporters import pages_pod, python_app
+from node.exporters import container, pages_pod, python_app
 from node.gateway import Gateway, Sink
-from node.node import small_node
+from node.node import Pod, small_node
 from node.process import Failed, wait_until
 
 BINARY = None  # set by the command line
@@ -188,6 +188,27 @@ class NodeTest(unittest.TestCase):
             5,
             self.agent.process,
         )
+
+    def test_scraper_with_little_cpu_gets_the_time_that_a_large_body_takes(self):
+        lines = "".join(f'large{{i="{number}"}} 1\n' for number in range(240_000))
+        server = ("server", ["/usr/bin/python3", "-m", "http.server", "--directory", "{folder}", "9400"])
+        pod = NODE.add_pod(Pod("large", [server], [container("large", 9400, "large")], files={"metrics": lines}))
+        self.addCleanup(NODE.remove_pod, pod.name)
+        config = {"global": {"scrape_interval": "60s"}, "annotations": {"enabled": False}, "telemetry": {"enabled": False}}
+        self.agent = Agent(NODE, BINARY, {**config, "scrape_configs": [{**job("large", "large"), "scrape_interval": "5s"}]})
+        [scraper] = wait_until("a scraper", self.agent.scrapers, 5, self.agent.process)
+        started, deadline = time.monotonic(), time.monotonic() + 60
+        parsed = False
+        while not parsed and time.monotonic() < deadline:
+            for _ in range(10):  # as under a CPU limit of a twentieth: 5 ms of every 100
+                os.kill(scraper, signal.SIGSTOP)
+                time.sleep(0.095)
+                os.kill(scraper, signal.SIGCONT)
+                time.sleep(0.005)
+            parsed = any(target["health"] == "up" for target in self.agent.targets())
+        self.assertTrue(parsed, self.agent.process.log_tail())
+        self.assertEqual(self.agent.scrapers(), [scraper], "it was replaced")
+        print(f"240,000 samples at a twentieth of a CPU: {time.monotonic() - started:.1f} s after the start")
 
     def test_crashes_while_fetching_are_blamed_on_who_is_always_in_flight(self):
         pod = NODE.add_pod(python_app())
