@@ -14,7 +14,6 @@
 #include "probes.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,9 +23,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "internal.h"
 
-enum { PROBE_FD = 3, EVENTS_AT_ONCE = 512, SNAPSHOT_PIECE = 64 };
+enum { EVENTS_AT_ONCE = 512, SNAPSHOT_PIECE = 64 };
 
 #define HELLO_TIMEOUT_NS (10 * NS_PER_SEC)
 #define SHORT_LIFE_NS    (10 * NS_PER_SEC)
@@ -458,46 +458,11 @@ static void hello_ready(void *arg, unsigned events)
 
 /* ---- start ----------------------------------------------------------------------------------------------- */
 
-/* In the child, between fork and exec: async-signal-safe calls only. */
-static void child_exec(int socket_fd)
-{
-	char fd_text[] = {'0' + PROBE_FD, '\0'};
-	/* Nobody measures what a scrape costs yet: without on_dial those programs are not loaded. */
-	char *const argv[] = {
-		(char *)"gleaner", (char *)"probe", (char *)"--fd", fd_text, (char *)"--off", (char *)"on_dial", NULL};
-	char *const no_environment[] = {NULL};
-	int null_fd = open("/dev/null", O_RDWR);
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* A signal to the whole process group (Ctrl-C) is the core's business: its end is the child's. */
-	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
-	if (socket_fd == PROBE_FD) /* dup2 clears close-on-exec, but not onto itself */
-		fcntl(socket_fd, F_SETFD, 0);
-	if (null_fd >= 0 && dup2(null_fd, 0) == 0 && dup2(null_fd, 1) == 1 && dup2(socket_fd, PROBE_FD) == PROBE_FD)
-		execve("/proc/self/exe", argv, no_environment);
-	_exit(127);
-}
-
 static int start_child(struct probes *probes)
 {
-	int fds[2];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
-		return -errno;
-	pid_t pid = fork();
-	if (pid == 0)
-		child_exec(fds[1]);
-	int result = pid < 0 ? -errno : 0;
-	close(fds[1]);
-	if (result < 0) {
-		close(fds[0]);
-		return result;
-	}
-	probes->pid = pid;
-	probes->socket = fds[0];
-	return 0;
+	/* Nobody measures what a scrape costs yet: without on_dial those programs are not loaded. */
+	static const char *const argv[] = {"gleaner", "probe", "--fd", CHILD_FD_TEXT, "--off", "on_dial", NULL};
+	return child_start(SOCK_SEQPACKET, argv, &probes->pid, &probes->socket);
 }
 
 /* Does not wait: a socket whose queue is full is as good as none. */

@@ -10,17 +10,16 @@
  * Failure: children that die again and again right after their start are started with growing pauses of up to 5 s.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "internal.h"
 
-enum { SCRAPER_FD = 3, SUSPICIONS_MAX = 3 };
+enum { SUSPICIONS_MAX = 3 };
 
 /* A child that lived less than this, and parsed no body, died of its start. */
 #define YOUNG_NS (2 * NS_PER_SEC)
@@ -33,43 +32,6 @@ static void worker_lost(struct worker *worker, const struct error *err);
 static void worker_start(struct worker *worker);
 
 /* ---- start -------------------------------------------------------------------------- */
-
-/* In the child, between fork and exec: async-signal-safe calls only. */
-static void child_exec(int socket_fd)
-{
-	char fd_text[] = {'0' + SCRAPER_FD, '\0'};
-	char *const argv[] = {(char *)"gleaner", (char *)"--scraper-fd", fd_text, NULL};
-	char *const no_environment[] = {NULL}; /* it may hold secrets, such as OTEL_EXPORTER_OTLP_HEADERS */
-	int null_fd = open("/dev/null", O_RDWR);
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* dup2 clears close-on-exec, but not onto itself. */
-	if (socket_fd == SCRAPER_FD)
-		fcntl(socket_fd, F_SETFD, 0);
-	if (null_fd >= 0 && dup2(null_fd, 0) == 0 && dup2(null_fd, 1) == 1 && dup2(socket_fd, SCRAPER_FD) == SCRAPER_FD)
-		execve("/proc/self/exe", argv, no_environment);
-	_exit(127);
-}
-
-static int child_start(pid_t *ret_pid, int *ret_fd)
-{
-	int fds[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-		return -errno;
-	pid_t pid = fork();
-	if (pid == 0)
-		child_exec(fds[1]);
-	int result = pid < 0 ? -errno : 0;
-	close(fds[1]);
-	if (result < 0) {
-		close(fds[0]);
-		return result;
-	}
-	*ret_pid = pid;
-	*ret_fd = fds[0];
-	return 0;
-}
 
 static struct wire_settings worker_settings(const struct core *core)
 {
@@ -263,12 +225,13 @@ static void worker_lost(struct worker *worker, const struct error *err)
 
 static void worker_start(struct worker *worker)
 {
+	static const char *const argv[] = {"gleaner", "--scraper-fd", CHILD_FD_TEXT, NULL};
 	struct core *core = worker->core;
 	int fd;
 	worker->stopped = worker->proven = false;
 	worker->heartbeat = (struct wire_heartbeat){0};
 	worker->started_ns = worker->heard_ns = clock_mono(&core->clock);
-	int result = child_start(&worker->pid, &fd);
+	int result = child_start(SOCK_STREAM, argv, &worker->pid, &fd);
 	if (result == 0) {
 		core->totals.scraper_starts++;
 		result = wire_new(core->loop, fd, true, (struct wire_events){worker_message, worker_closed, worker},
