@@ -29,7 +29,8 @@ from node.process import Failed, wait_until
 
 BINARY = None  # set by the command line
 NODE, SINK, GATEWAY = None, None, None  # set once, by main
-NAMES = [name for name, _ in pages.page_names(os.path.join(HERE, "../interop/pages"))]
+PAGES = [name for name, _ in pages.page_names(os.path.join(HERE, "../interop/pages"))]
+NAMES = [name for name in PAGES if name != "corners-om"]  # that one is refused, as it should be
 INTERVAL = 1
 
 
@@ -51,7 +52,11 @@ class Arrived:
     """What the sink has of gleaner since the test began."""
 
     def __init__(self):
-        SINK.new_points()
+        quiet_since = time.monotonic()
+        while time.monotonic() < quiet_since + 0.7:  # the Collector may still be passing on what the last test sent
+            if SINK.new_points():
+                quiet_since = time.monotonic()
+            time.sleep(0.1)
         self.points = []
 
     def read(self):
@@ -377,7 +382,7 @@ def main():
     global BINARY, NODE, SINK, GATEWAY  # pylint: disable=global-statement
     BINARY = os.path.abspath(sys.argv.pop(1))
     with small_node() as NODE:
-        NODE.add_pod(pages_pod(NODE, NAMES))
+        NODE.add_pod(pages_pod(NODE, PAGES))
         NODE.start_kubelet()
         SINK = Sink(NODE)
         GATEWAY = Gateway(NODE)
