@@ -194,7 +194,7 @@ class NodeTest(unittest.TestCase):
         )
 
     def test_scraper_with_little_cpu_gets_the_time_that_a_large_body_takes(self):
-        lines = "".join(f'large{{i="{number}"}} 1\n' for number in range(240_000))
+        lines = "".join(f'large{{i="{number}"}} 1\n' for number in range(200_000))
         server = ("server", ["/usr/bin/python3", "-m", "http.server", "--directory", "{folder}", "9400"])
         pod = NODE.add_pod(Pod("large", [server], [container("large", 9400, "large")], files={"metrics": lines}))
         self.addCleanup(NODE.remove_pod, pod.name)
@@ -204,15 +204,15 @@ class NodeTest(unittest.TestCase):
         started, deadline = time.monotonic(), time.monotonic() + 60
         parsed = False
         while not parsed and time.monotonic() < deadline:
-            for _ in range(10):  # as under a CPU limit of a twentieth: 5 ms of every 100
+            for _ in range(10):  # as under a CPU limit of a tenth: 10 ms of every 100
                 os.kill(scraper, signal.SIGSTOP)
-                time.sleep(0.095)
+                time.sleep(0.09)
                 os.kill(scraper, signal.SIGCONT)
-                time.sleep(0.005)
+                time.sleep(0.01)
             parsed = any(target["health"] == "up" for target in self.agent.targets())
         self.assertTrue(parsed, self.agent.process.log_tail())
         self.assertEqual(self.agent.scrapers(), [scraper], "it was replaced")
-        print(f"240,000 samples at a twentieth of a CPU: {time.monotonic() - started:.1f} s after the start")
+        print(f"200,000 samples at a tenth of a CPU: {time.monotonic() - started:.1f} s after the start")
 
     def test_crashes_while_fetching_are_blamed_on_who_is_always_in_flight(self):
         pod = NODE.add_pod(python_app())
