@@ -53,6 +53,16 @@ static void numbers_are_digits_only(void **state)
 	assert_int_equal(span_to_u64(SPAN(""), &value), -EINVAL);
 }
 
+static void hex_digits_of_either_case_are_read_and_nothing_else(void **state)
+{
+	(void)state;
+	const char *const digits = "0123456789abcdef";
+	for (int c = -128; c < 128; c++) {
+		const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c + ('a' - 'A') : c) : NULL;
+		assert_int_equal(hex_digit((char)c), at ? at - digits : -1);
+	}
+}
+
 static void errors_read_from_the_outside_in(void **state)
 {
 	(void)state;
@@ -353,6 +363,7 @@ int main(void)
 		cmocka_unit_test(parts_between_separators_come_one_by_one),
 		cmocka_unit_test(utf8_is_checked_by_the_letter),
 		cmocka_unit_test(numbers_are_digits_only),
+		cmocka_unit_test(hex_digits_of_either_case_are_read_and_nothing_else),
 		cmocka_unit_test(errors_read_from_the_outside_in),
 		cmocka_unit_test(escaped_bytes_are_printable_and_short),
 		cmocka_unit_test(a_buffer_never_passes_its_ceiling),

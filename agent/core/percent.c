@@ -3,14 +3,6 @@
 
 #include <errno.h>
 
-static int hex_digit(char c)
-{
-	static const char digits[] = "0123456789abcdefABCDEF";
-	const char *at = c ? strchr(digits, c) : NULL;
-	int digit = at ? (int)(at - digits) : -1;
-	return digit < 16 ? digit : digit - 6;
-}
-
 int percent_decode(struct span text, bool plus_is_blank, struct arena *arena, struct span *ret_text)
 {
 	char *copy = arena_spandup(arena, text);

@@ -114,15 +114,6 @@ static int read_scheme(struct rule *rule, struct error *err)
 	return labels_set_borrowed(&rule->labels, SPAN("__scheme__"), scheme);
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* %XX and '+' of a query string; what is no escape stays as it is. SPAN_NONE: no memory. */
 static struct span query_unescape(struct arena *arena, struct span text)
 {

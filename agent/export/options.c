@@ -234,14 +234,6 @@ static int put_endpoint(const struct environment *env, struct export_otlphttp_op
 	return put_text(env, "ENDPOINT", whole ? &otlp->metrics_endpoint : &otlp->endpoint);
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
-}
-
 /* In place. False: a % that two hex digits do not follow, or %00. */
 static bool percent_decode(char *text)
 {

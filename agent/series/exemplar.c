@@ -3,14 +3,6 @@
 
 #include <errno.h>
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* exactly `size` bytes in hex, not all zero. Empty when the text is no such id. */
 static struct span read_id(struct arena *arena, struct span text, size_t size)
 {

@@ -66,6 +66,8 @@ bool span_next(struct span *rest, char separator, struct span *ret_part);
 /* Decimal digits only, the whole span. Returns 0, -EINVAL, -ERANGE. */
 int span_to_u64(struct span s, uint64_t *ret_value);
 bool span_is_utf8(struct span s);
+/* 0 to 15, either case; -1 for any other byte. */
+int hex_digit(char c);
 /* Bytes of the well-formed UTF-8 sequence that s begins with; 0 when there is none. */
 size_t span_utf8_length(struct span s);
 
