@@ -60,7 +60,7 @@ void dial_cancel_all(struct worker *worker)
 
 static void answer(struct worker *worker, uint64_t key, int error, const char *text, int fd)
 {
-	struct wire_socket socket = {.key = key, .error = (uint32_t)error};
+	struct wire_socket socket = {.key = key, .error = (uint32_t)error, .slot = WIRE_NO_SLOT};
 	worker_send_fd(worker, WIRE_SOCKET, &socket, span_str(text), fd);
 }
 

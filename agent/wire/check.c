@@ -27,6 +27,9 @@ static const struct wire_shape shapes[WIRE_TYPE_COUNT] = {
 	[WIRE_SCRAPED] = {sizeof(struct wire_scraped), 512, TO_CORE},
 	[WIRE_STOPPED] = {0, 0, TO_CORE},
 	[WIRE_FETCH] = {sizeof(struct wire_key), 0, TO_CORE},
+	[WIRE_COST_MAP] = {sizeof(struct wire_cost_map), 0, TO_SCRAPER},
+	[WIRE_COST] = {sizeof(struct wire_cost), 0, TO_CORE},
+	[WIRE_SLOT_CLOSED] = {sizeof(struct wire_slot), 0, TO_CORE},
 };
 
 size_t wire_fixed_size(enum wire_type type)
@@ -59,6 +62,15 @@ static int check_scraped(const struct wire_scraped *scraped, struct error *err)
 	return 0;
 }
 
+static int check_cost(const struct wire_cost *cost, struct error *err)
+{
+	if (cost->measured > 1 || cost->new_connection > 1)
+		return error_set(err, EBADMSG, "cost: a flag is neither 0 nor 1");
+	if (cost->process_after_ns < cost->process_before_ns || cost->read_after_ns < cost->read_before_ns)
+		return error_set(err, EBADMSG, "cost: a clock runs backwards");
+	return 0;
+}
+
 int wire_check(enum wire_type type, bool from_scraper, const void *fixed, size_t fixed_and_tail_len, bool has_fd,
 	struct error *err)
 {
@@ -69,7 +81,8 @@ int wire_check(enum wire_type type, bool from_scraper, const void *fixed, size_t
 		return error_set(err, EBADMSG, "message type %u goes the other way", (unsigned)type);
 	if (fixed_and_tail_len < shape->fixed || fixed_and_tail_len - shape->fixed > shape->tail_max)
 		return error_set(err, EBADMSG, "message type %u with %zu bytes", (unsigned)type, fixed_and_tail_len);
-	bool wants_fd = type == WIRE_SOCKET && ((const struct wire_socket *)fixed)->error == 0;
+	bool wants_fd =
+		type == WIRE_COST_MAP || (type == WIRE_SOCKET && ((const struct wire_socket *)fixed)->error == 0);
 	if (wants_fd != has_fd)
 		return error_set(
 			err, EBADMSG, "message type %u with%s a descriptor", (unsigned)type, has_fd ? "" : "out");
@@ -77,5 +90,7 @@ int wire_check(enum wire_type type, bool from_scraper, const void *fixed, size_t
 		return check_record(fixed, fixed_and_tail_len - shape->fixed, err);
 	if (type == WIRE_SCRAPED)
 		return check_scraped(fixed, err);
+	if (type == WIRE_COST)
+		return check_cost(fixed, err);
 	return 0;
 }

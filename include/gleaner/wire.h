@@ -32,6 +32,7 @@ enum wire_type {
 	WIRE_SCRAPE_NOW,  /* struct wire_key: its port just opened: due at once, unless in flight or backing off */
 	WIRE_SOCKET,      /* struct wire_socket, fd when error is 0, tail: error text: the answer to WIRE_DIAL */
 	WIRE_STOP,        /* no struct: finish, flush, answer WIRE_STOPPED, exit */
+	WIRE_COST_MAP, /* struct wire_cost_map, fd: the slots of a probe, then its shared words: scrapes are measured from now on */
 	/* scraper -> core */
 	WIRE_HEARTBEAT, /* struct wire_heartbeat: every WIRE_HEARTBEAT_NS */
 	WIRE_DIAL,      /* struct wire_key: a connected socket to this target is wanted */
@@ -40,6 +41,8 @@ enum wire_type {
 	WIRE_SCRAPED, /* struct wire_scraped, tail: error text. Sent once all points of the scrape are in records sent before */
 	WIRE_STOPPED, /* no struct: everything is flushed */
 	WIRE_FETCH, /* struct wire_key: a scrape of this target begins; until its WIRE_INGEST it is among the suspects of a crash */
+	WIRE_COST, /* struct wire_cost: what one scrape cost; follows the last byte by some ms, WIRE_SCRAPED may come before or after */
+	WIRE_SLOT_CLOSED, /* struct wire_slot: the connection of this slot is closed */
 	WIRE_TYPE_COUNT
 };
 
@@ -70,7 +73,41 @@ struct wire_key {
 struct wire_socket {
 	uint64_t key;
 	uint32_t error; /* errno; 0: the socket comes along */
+	uint32_t slot;  /* of the cost maps that came last; WIRE_NO_SLOT: this connection is not measured */
+};
+#define WIRE_NO_SLOT UINT32_MAX
+
+enum wire_cost_part { WIRE_COST_SLOTS, WIRE_COST_SHARED };
+struct wire_cost_map {
+	uint32_t part; /* enum wire_cost_part; both come, in this order; slots of earlier maps mean nothing any more */
 	uint32_t zero;
+};
+
+struct wire_slot {
+	uint32_t slot;
+	uint32_t zero;
+};
+
+/* One scrape as BPF saw it at the target (bpf/cost.h has the definitions), and the process clock around it. */
+struct wire_cost {
+	uint64_t key;
+	uint64_t tick_ns;   /* wall clock, of the scrape */
+	uint64_t thread_ns; /* T: lower bound. Tails (until the window closed) included, as in the next two */
+	uint64_t causal_ns; /* C - T */
+	uint64_t other_ns;  /* X: other processes; never added */
+	uint64_t thread_at_send_ns, causal_at_send_ns, other_at_send_ns; /* the same until the last byte was sent */
+	uint64_t switches;                                               /* of T and C together */
+	uint64_t first_byte_ns;      /* from the server's first read to its first write; 0: unknown */
+	uint64_t window_ns;          /* from the server's first read to its last write */
+	uint64_t rx_bytes, tx_bytes; /* of the connection, as the server's socket counted them; 0 when unknown */
+	/* CPU clock of process tgid, and when it was read (monotonic): just before the request and 5 ms after the last byte.
+	 * All 0 where the process is not visible. */
+	uint64_t process_before_ns, process_after_ns, read_before_ns, read_after_ns;
+	uint32_t measured; /* 0: BPF did not recognise the request; all of the slot's figures are 0 */
+	uint32_t flags;    /* COST_SHARED, ... */
+	uint32_t tgid, threads, hops;
+	uint32_t new_connection; /* 1: this was the first request on it */
+	char comm[16];           /* of the thread that read the request; a pod's bytes; NUL-padded */
 };
 
 struct wire_heartbeat {
@@ -95,6 +132,10 @@ struct wire_scraped {
 	uint64_t key;
 	uint64_t tick_ns;     /* wall clock */
 	uint64_t duration_ns; /* fetch and ingest */
+	/* The agent's own CPU time for this scrape: request and receiving; parsing; encoding and compressing what is sent (of a batch
+	 * that several targets share, its share by points). */
+	uint64_t fetch_cpu_ns, parse_cpu_ns, encode_cpu_ns, compress_cpu_ns;
+	uint64_t record_bytes; /* its share of the compressed records */
 	uint64_t connect_ns, first_byte_ns, ingest_ns;
 	uint64_t body_bytes, wire_bytes;
 	uint64_t samples, samples_kept, series_added, points, stale_points, tolerated;
