@@ -32,7 +32,6 @@ enum wire_type {
 	WIRE_SCRAPE_NOW,  /* struct wire_key: its port just opened: due at once, unless in flight or backing off */
 	WIRE_SOCKET,      /* struct wire_socket, fd when error is 0, tail: error text: the answer to WIRE_DIAL */
 	WIRE_STOP,        /* no struct: finish, flush, answer WIRE_STOPPED, exit */
-	WIRE_COST_MAP, /* struct wire_cost_map, fd: the slots of a probe, then its shared words: scrapes are measured from now on */
 	/* scraper -> core */
 	WIRE_HEARTBEAT, /* struct wire_heartbeat: every WIRE_HEARTBEAT_NS */
 	WIRE_DIAL,      /* struct wire_key: a connected socket to this target is wanted */
@@ -43,6 +42,8 @@ enum wire_type {
 	WIRE_FETCH, /* struct wire_key: a scrape of this target begins; until its WIRE_INGEST it is among the suspects of a crash */
 	WIRE_COST, /* struct wire_cost: what one scrape cost; follows the last byte by some ms, WIRE_SCRAPED may come before or after */
 	WIRE_SLOT_CLOSED, /* struct wire_slot: the connection of this slot is closed */
+	/* core -> scraper */
+	WIRE_COST_MAP, /* struct wire_cost_map, fd: the slots of a probe, then its shared words: scrapes are measured from now on */
 	WIRE_TYPE_COUNT
 };
 
