@@ -160,6 +160,39 @@ static int finish_addresses(struct kube_build *build, struct arena *arena, struc
 	return 0;
 }
 
+/* ---- what sources of pods tell differently ------------------------------------------ */
+
+static struct span build_annotation(const struct kube_list *annotations, struct span name)
+{
+	const struct label *items = (const struct label *)annotations->items;
+	for (size_t i = 0; i < annotations->count; i++)
+		if (span_eq(items[i].name, name))
+			return items[i].value;
+	return SPAN_NONE;
+}
+
+/* The kubelet tells of a static pod under the hash of its manifest, and of no owner. The API server has a mirror of it, with another
+ * uid, whose annotation names that hash and whose owner is the node: uid of the one, owner of the other, as Prometheus shows it. Then
+ * the annotations by which this was seen go: the kubelet adds more of them than the API server knows. */
+static void finish_source(struct kube_build *build)
+{
+	struct kube_pod *pod = &build->pod;
+	struct label *items = (struct label *)build->annotations.items;
+	struct span mirrored = build_annotation(&build->annotations, SPAN("kubernetes.io/config.mirror"));
+	struct span source = build_annotation(&build->annotations, SPAN("kubernetes.io/config.source"));
+	if (mirrored.len > 0)
+		pod->uid = mirrored;
+	if (pod->controller_kind.len == 0 && source.len > 0 && !span_eq(source, SPAN("api"))) {
+		pod->controller_kind = SPAN("Node");
+		pod->controller_name = pod->node_name;
+	}
+	size_t kept = 0;
+	for (size_t i = 0; i < build->annotations.count; i++)
+		if (!span_starts_with(items[i].name, SPAN("kubernetes.io/config.")))
+			items[kept++] = items[i];
+	build->annotations.count = kept;
+}
+
 /* ---- hash ------------------------------------------------------------------------ */
 
 static void put_number(struct buf *out, uint64_t number)
@@ -228,6 +261,7 @@ int kube_build_finish(struct kube_build *build, struct arena *arena, struct span
 		return -EBADMSG;
 	if (pod->ready.len == 0)
 		pod->ready = SPAN("unknown");
+	finish_source(build);
 	if (finish_containers(build, arena) < 0 || finish_labels(&build->labels, arena, &pod->labels) < 0 ||
 		finish_labels(&build->annotations, arena, &pod->annotations) < 0 ||
 		finish_addresses(build, arena, host_ip) < 0 || finish_hash(build) < 0)

@@ -24,9 +24,8 @@ void kube_pods_unref(struct kube_pods *pods)
 {
 	if (!pods || --pods->refs > 0)
 		return;
-	/* A list with sources borrows from lists without: this ends after one step. */
-	kube_pods_unref(pods->sources[0]);
-	kube_pods_unref(pods->sources[1]);
+	for (size_t i = 0; i < pods->source_count; i++)
+		kube_pods_unref(pods->sources[i]);
 	arena_done(&pods->arena);
 	free(pods);
 }
@@ -74,7 +73,8 @@ int kube_pods_merge(struct kube_pods *newer, struct kube_pods *older, struct kub
 	}
 	struct kube_pods *merged = kube_pods_new(SIZE_MAX / 4);
 	struct kube_pod *items = merged ? arena_alloc(&merged->arena, (newer->count + missing) * sizeof(*items)) : NULL;
-	if (!items) {
+	struct kube_pods **sources = items ? arena_alloc(&merged->arena, 2 * sizeof(struct kube_pods *)) : NULL;
+	if (!sources) {
 		kube_pods_unref(merged);
 		return -ENOMEM;
 	}
@@ -89,8 +89,10 @@ int kube_pods_merge(struct kube_pods *newer, struct kube_pods *older, struct kub
 	}
 	merged->items = items;
 	merged->count = count;
-	merged->sources[0] = kube_pods_ref(newer);
-	merged->sources[1] = kube_pods_ref(older);
+	sources[0] = kube_pods_ref(newer);
+	sources[1] = kube_pods_ref(older);
+	merged->sources = sources;
+	merged->source_count = 2;
 	*ret_pods = merged;
 	return 0;
 }

@@ -7,7 +7,7 @@
 struct kube_pods *kube_pods_new(size_t max_bytes);
 /* The same pods with the same fields, by their hashes. */
 bool kube_pods_equal(const struct kube_pods *a, const struct kube_pods *b);
-/* All pods of `newer`, and those of `older` that it lacks; neither has sources, older may be NULL. A new reference. 0, -ENOMEM. */
+/* All pods of `newer`, and those of `older` that it lacks; older may be NULL. A new reference. 0, -ENOMEM. */
 int kube_pods_merge(struct kube_pods *newer, struct kube_pods *older, struct kube_pods **ret_pods);
 
 /* ---- one pod under construction (build.c) ------------------------------------ */
@@ -46,6 +46,7 @@ void kube_build_init(struct kube_build *build);
 void kube_build_done(struct kube_build *build);
 /* Forgets the last pod, keeps the memory. */
 void kube_build_reset(struct kube_build *build);
-/* Joins containers with their states, sorts the labels, fills what was left out, counts the hash. host_ip as in
- * kube_pods_parser_host_ip. 0; -EBADMSG (no uid, namespace or name); -ENOMEM. */
+/* Joins containers with their states, sorts the labels, fills what was left out, makes pods of all sources alike (a mirror pod
+ * becomes the static pod it mirrors: same uid, same fields), counts the hash. host_ip as in kube_pods_parser_host_ip. 0; -EBADMSG (no
+ * uid, namespace or name); -ENOMEM. */
 int kube_build_finish(struct kube_build *build, struct arena *arena, struct span host_ip, struct kube_pod *ret_pod);

@@ -1,4 +1,4 @@
-/* kube: the node's pods, as its own kubelet tells them. yajl lives here and nowhere else.
+/* kube: the node's pods, as its own kubelet tells them.
  *
  * Runs in the core's loop. Polls `GET /pods` (HTTPS 10250 with a bearer token, or
  * plain HTTP 10255), parses the answer as a stream and hands over a list of pods
@@ -25,12 +25,13 @@ struct kube_container {
 };
 struct kube_pod {
 	struct span uid, namespace_, name, node_name, host_ip, pod_ip;
-	struct span phase;                            /* "Running", ... */
-	struct span ready;                            /* "true", "false", "unknown" */
-	struct span controller_kind, controller_name; /* ownerReference with controller=true, or "" */
+	struct span phase; /* "Running", ... */
+	struct span ready; /* "true", "false", "unknown" */
+	struct span controller_kind,
+		controller_name; /* ownerReference with controller=true, or ""; a static pod's is its Node */
 	bool host_network, terminating;
 	/* Empty values are kept (Prometheus tells "empty" from "absent"); without kubectl's last-applied-configuration, which
-	 * holds the whole pod again. */
+	 * holds the whole pod again, and without kubernetes.io/config.*, which each source of pods writes in its own way. */
 	struct labels labels, annotations;
 	const struct span *pod_ips; /* status.podIPs, the primary first */
 	size_t pod_ip_count;
@@ -43,7 +44,8 @@ struct kube_pod {
 struct kube_pods {
 	unsigned refs;
 	struct arena arena;
-	struct kube_pods *sources[2]; /* lists whose strings the items borrow, or NULL */
+	struct kube_pods **sources; /* lists whose strings the items borrow; in the arena */
+	size_t source_count;
 	const struct kube_pod *items;
 	size_t count;
 };
@@ -82,12 +84,22 @@ struct kube_options {
 };
 extern const struct option_table kube_options_table;
 
+/* Why a source of pods does not answer, as far as it matters for what to do about it. */
+enum kube_failure {
+	KUBE_FAILURE_NONE,
+	KUBE_FAILURE_TRANSIENT, /* refused connection, time-out, 5xx, a stream that broke: may work the next time */
+	KUBE_FAILURE_REFUSED,   /* 401, 403, a certificate, a socket for root only: somebody must do something */
+	KUBE_FAILURE_ABSENT,    /* no such socket, no such service: this kubelet has none */
+};
+
+/* Of one source of pods, whichever. */
 struct kube_stats {
-	uint64_t polls, failures, changes;
-	uint64_t last_success_wall_ns; /* 0: none yet */
+	uint64_t polls, failures, changes; /* polls: requests, or connections of a stream */
+	uint64_t last_success_wall_ns;     /* 0: none yet */
 	uint64_t consecutive_failures;
 	size_t pods;
-	struct error last_error; /* "" when the last poll was fine; includes a 401/403 body's text */
+	enum kube_failure last_failure; /* set before events.failed is called */
+	struct error last_error;        /* "" when the last poll was fine; includes a 401/403 body's text */
 };
 
 /* The kubelet poll driver. The first poll starts as soon as the loop runs; options live as long as the driver. It polls every

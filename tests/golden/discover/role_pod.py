@@ -5,7 +5,8 @@
 
 It shares nothing with the agent but the rules (Prometheus, documentation of kubernetes_sd_config, role pod). One line
 for each target: its labels as {a="b", ...}. Pods in the order of their uid; what is empty is absent. Where gleaner differs on
-purpose: the sidecar label, no annotation value above 4 KiB, no last-applied-configuration (it holds the whole pod again).
+purpose: the sidecar label, no annotation value above 4 KiB, no last-applied-configuration (it holds the whole pod again), no
+kubernetes.io/config.* (each source of pods writes others). A static pod belongs to its node: so says its mirror in the API.
 """
 import json
 import re
@@ -36,11 +37,13 @@ def pod_labels(pod):
     for owner in meta.get("ownerReferences", []):
         if owner.get("controller"):
             labels["pod_controller_kind"], labels["pod_controller_name"] = owner["kind"], owner["name"]
+    if meta.get("annotations", {}).get("kubernetes.io/config.source", "api") != "api":
+        labels["pod_controller_kind"], labels["pod_controller_name"] = "Node", labels["pod_node_name"]
     for name, value in meta.get("labels", {}).items():
         labels["pod_label_" + sanitised(name)] = value
         labels["pod_labelpresent_" + sanitised(name)] = "true"
     for name, value in meta.get("annotations", {}).items():
-        if name == "kubectl.kubernetes.io/last-applied-configuration":
+        if name == "kubectl.kubernetes.io/last-applied-configuration" or name.startswith("kubernetes.io/config."):
             continue
         if len(value.encode()) <= 4096:
             labels["pod_annotation_" + sanitised(name)] = value
