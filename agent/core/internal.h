@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include "core.h"
+#include "cost_history.h"
 #include "gleaner/discover.h"
 #include "gleaner/export.h"
 #include "gleaner/http.h"
@@ -58,6 +59,8 @@ struct core_target {
 	uint64_t scrapes, failures;
 	struct wire_scraped last; /* last.key 0: not scraped yet */
 	struct error last_error;
+	uint64_t known_wall_ns; /* since when: where its sums begin */
+	struct cost_history cost;
 };
 
 enum { CORE_REASONS_MAX = 32 };

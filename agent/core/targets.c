@@ -99,6 +99,7 @@ static void core_target_free(struct core *core, struct core_target *target)
 {
 	job_release(core, target->job);
 	target_unref(target->target);
+	cost_history_done(&target->cost);
 	free(target);
 }
 
@@ -112,7 +113,8 @@ static void target_added(void *arg, struct target *target)
 		log_error(&core->log, "target %.*s: out of memory, it is not scraped", SPAN_ARGS(target->url));
 		return;
 	}
-	*added = (struct core_target){.target = target_ref(target), .job = job};
+	*added = (struct core_target){
+		.target = target_ref(target), .job = job, .known_wall_ns = clock_wall(&core->clock)};
 	if (map_put(&core->targets, span_u64(&target->key), added) < 0) {
 		core_target_free(core, added);
 		log_error(&core->log, "target %.*s: out of memory, it is not scraped", SPAN_ARGS(target->url));
@@ -188,6 +190,7 @@ void targets_done(struct core *core)
 	for (size_t i = 0; (slot = map_next(&core->targets, &i));) {
 		struct core_target *target = slot->value;
 		target_unref(target->target);
+		cost_history_done(&target->cost);
 		free(target);
 	}
 	for (size_t i = 0; (slot = map_next(&core->jobs, &i));) {
@@ -277,6 +280,7 @@ void targets_scraped(struct core *core, const struct wire_scraped *scraped, stru
 	target->last = *scraped;
 	target->committed_tick_ns = scraped->tick_ns;
 	target->scrapes++;
+	cost_history_scraped(&target->cost, scraped);
 	target->suspicions = 0;
 	target->last_error.text[0] = '\0';
 	if (scraped->up) {
