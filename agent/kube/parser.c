@@ -1,4 +1,4 @@
-/* A PodList as it streams in: yajl's events -> pods.
+/* A PodList as it streams in: json's events -> pods.
  *
  * A pod is mostly what gleaner must not keep (environment variables, volumes, managedFields). So the parser knows the
  * places that it wants, as rows of `steps`, and everything else is passed over with nothing but its depth counted:
@@ -7,18 +7,13 @@
  *   2. A value that is an object or array pushes its place on a stack; a scalar is kept where keep_string and its
  *      siblings say.
  *   3. The end of a pod's object makes it a struct kube_pod (build.c).
- *
- * yajl traps: it has no depth limit (ours is the stack), integers that overflow end the parse (we take numbers as text),
- * its strings die with the callback (we copy).
  */
 #include "pods.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include <yajl/yajl_parse.h>
-
-enum { DEPTH_MAX = 64, DIRECT_BYTES = 4096, WAIT_BYTES = 65536 };
+#include "gleaner/json.h"
 
 enum place {
 	NOWHERE,
@@ -133,13 +128,11 @@ static const struct step {
 };
 
 struct kube_pods_parser {
-	yajl_handle yajl;
-	size_t bytes, max_bytes; /* read by yajl; allowed */
-	struct buf waiting;      /* the next bytes for yajl, see kube_pods_parser_feed */
-	int failed;              /* sticky */
+	struct json_stream *stream;
+	int failed; /* sticky */
 	struct error error;
 
-	unsigned char stack[DEPTH_MAX]; /* places of the open objects and arrays */
+	unsigned char stack[JSON_DEPTH_MAX]; /* places of the open objects and arrays */
 	size_t depth;
 	enum place next; /* of the value behind the last key */
 
@@ -158,14 +151,14 @@ struct kube_pods_parser {
 	} condition;
 };
 
-/* Returns 0, which makes yajl stop. */
-static int stop(struct kube_pods_parser *parser, int code, const char *reason)
+/* Returns false, which ends the parse. */
+static bool stop(struct kube_pods_parser *parser, int code, const char *reason)
 {
 	parser->failed = error_set(&parser->error, code, "%s", reason);
-	return 0;
+	return false;
 }
 
-static int stop_no_memory(struct kube_pods_parser *parser, const struct kube_list *list)
+static bool stop_no_memory(struct kube_pods_parser *parser, const struct kube_list *list)
 {
 	if (list && list->count >= KUBE_LIST_MAX)
 		return stop(parser, EMSGSIZE, "a list of more than 65536 entries");
@@ -223,13 +216,13 @@ static enum place place_of_key(enum place in, struct span key)
 
 /* ---- what is kept ------------------------------------------------------------------- */
 
-static int keep(struct kube_pods_parser *parser, struct span text, struct span *ret_kept)
+static bool keep(struct kube_pods_parser *parser, struct span text, struct span *ret_kept)
 {
 	char *copy = arena_spandup(&parser->pods->arena, text);
 	if (!copy)
 		return stop_no_memory(parser, NULL);
 	*ret_kept = span_of(copy, text.len);
-	return 1;
+	return true;
 }
 
 static void *last(struct kube_list *list, size_t size)
@@ -294,21 +287,21 @@ static struct span *string_at(struct kube_pods_parser *parser, enum place place)
 	}
 }
 
-static int keep_label(struct kube_pods_parser *parser, struct kube_list *list, struct span value)
+static bool keep_label(struct kube_pods_parser *parser, struct kube_list *list, struct span value)
 {
 	struct label label = parser->label;
 	if (span_eq(label.name, SPAN("kubectl.kubernetes.io/last-applied-configuration")))
-		return 1;
+		return true;
 	if (!keep(parser, value, &label.value))
-		return 0;
+		return false;
 	struct label *entry = kube_list_push(list, sizeof(*entry));
 	if (!entry)
 		return stop_no_memory(parser, list);
 	*entry = label;
-	return 1;
+	return true;
 }
 
-static int keep_pod_ip(struct kube_pods_parser *parser, struct span text)
+static bool keep_pod_ip(struct kube_pods_parser *parser, struct span text)
 {
 	struct span *ip = text.len > 0 ? kube_list_push(&parser->build.pod_ips, sizeof(*ip)) : &(struct span){0};
 	if (!ip)
@@ -316,18 +309,18 @@ static int keep_pod_ip(struct kube_pods_parser *parser, struct span text)
 	return keep(parser, text, ip);
 }
 
-static int keep_string(struct kube_pods_parser *parser, enum place place, struct span text)
+static bool keep_string(struct kube_pods_parser *parser, enum place place, struct span text)
 {
 	switch (place) {
 	case LIST_KIND:
 		parser->is_pod_list = span_eq(text, SPAN("PodList"));
-		return 1;
+		return true;
 	case POD_DELETION:
 		parser->build.pod.terminating = true;
-		return 1;
+		return true;
 	case CONTAINER_RESTART:
 		open_container(parser)->container.sidecar = span_eq(text, SPAN("Always"));
-		return 1;
+		return true;
 	case LABEL_VALUE:
 		return keep_label(parser, &parser->build.labels, text);
 	case ANNOTATION_VALUE:
@@ -343,47 +336,47 @@ static int keep_string(struct kube_pods_parser *parser, enum place place, struct
 
 /* ---- objects ---------------------------------------------------------------------------- */
 
-static int begin_container(struct kube_pods_parser *parser, struct kube_list *list, bool init)
+static bool begin_container(struct kube_pods_parser *parser, struct kube_list *list, bool init)
 {
 	struct kube_build_container *entry = kube_list_push(list, sizeof(*entry));
 	if (!entry)
 		return stop_no_memory(parser, list);
 	entry->container.init = init;
 	entry->first_port = parser->build.ports.count;
-	return 1;
+	return true;
 }
 
-static int begin_port(struct kube_pods_parser *parser)
+static bool begin_port(struct kube_pods_parser *parser)
 {
 	if (!kube_list_push(&parser->build.ports, sizeof(struct kube_port)))
 		return stop_no_memory(parser, &parser->build.ports);
 	open_container(parser)->port_count++;
-	return 1;
+	return true;
 }
 
-static int begin_status(struct kube_pods_parser *parser, bool init)
+static bool begin_status(struct kube_pods_parser *parser, bool init)
 {
 	struct kube_build_status *entry = kube_list_push(&parser->build.statuses, sizeof(*entry));
 	if (!entry)
 		return stop_no_memory(parser, &parser->build.statuses);
 	entry->init = init;
-	return 1;
+	return true;
 }
 
-static int begin(struct kube_pods_parser *parser, enum place place)
+static bool begin(struct kube_pods_parser *parser, enum place place)
 {
 	struct kube_build *build = &parser->build;
 	switch (place) {
 	case POD:
 		kube_build_reset(build);
-		return 1;
+		return true;
 	case OWNER:
 		parser->owner.kind = parser->owner.name = SPAN_NONE;
 		parser->owner.controller = false;
-		return 1;
+		return true;
 	case CONDITION:
 		parser->condition.type = parser->condition.status = SPAN_NONE;
-		return 1;
+		return true;
 	case CONTAINER:
 		return begin_container(parser, &build->containers, false);
 	case INIT_CONTAINER:
@@ -396,13 +389,13 @@ static int begin(struct kube_pods_parser *parser, enum place place)
 		return begin_status(parser, true);
 	case RUNNING:
 		((struct kube_build_status *)last(&build->statuses, sizeof(struct kube_build_status)))->running = true;
-		return 1;
+		return true;
 	default:
-		return 1;
+		return true;
 	}
 }
 
-static int end_pod(struct kube_pods_parser *parser)
+static bool end_pod(struct kube_pods_parser *parser)
 {
 	struct kube_pod pod;
 	int r = kube_build_finish(&parser->build, &parser->pods->arena, parser->host_ip, &pod);
@@ -412,7 +405,7 @@ static int end_pod(struct kube_pods_parser *parser)
 	if (!entry)
 		return stop_no_memory(parser, &parser->items);
 	*entry = pod;
-	return 1;
+	return true;
 }
 
 /* "True", "False", "Unknown" -> as Prometheus writes them. */
@@ -426,7 +419,7 @@ static void end_condition(struct kube_pods_parser *parser)
 								    : SPAN("unknown");
 }
 
-static int end(struct kube_pods_parser *parser, enum place place)
+static bool end(struct kube_pods_parser *parser, enum place place)
 {
 	if (place == POD)
 		return end_pod(parser);
@@ -436,72 +429,58 @@ static int end(struct kube_pods_parser *parser, enum place place)
 		parser->build.pod.controller_kind = parser->owner.kind;
 		parser->build.pod.controller_name = parser->owner.name;
 	}
-	return 1;
+	return true;
 }
 
-/* ---- yajl's events ------------------------------------------------------------------------ */
+/* ---- json's events ------------------------------------------------------------------------ */
 
-static int push(struct kube_pods_parser *parser, enum place place)
+static bool is_array(enum place place)
 {
-	if (parser->depth == DEPTH_MAX)
-		return stop(parser, EBADMSG, "nested deeper than 64");
-	parser->stack[parser->depth++] = (unsigned char)place;
-	return 1;
+	return place >= ITEMS && place <= INIT_STATUSES;
 }
 
-static int on_map_start(void *arg)
+static bool on_begin(void *arg, enum json_type type)
 {
 	struct kube_pods_parser *parser = arg;
 	enum place place = take_place(parser);
-	if (place > RUNNING)
-		place = NOWHERE; /* an object where an array or a scalar belongs */
-	return push(parser, place) && begin(parser, place);
-}
-
-static int on_map_end(void *arg)
-{
-	struct kube_pods_parser *parser = arg;
-	parser->next = NOWHERE;
-	return end(parser, parser->stack[--parser->depth]);
-}
-
-static int on_array_start(void *arg)
-{
-	struct kube_pods_parser *parser = arg;
-	enum place place = take_place(parser);
+	if (type == JSON_ARRAY ? !is_array(place) : place > RUNNING)
+		place = NOWHERE; /* another type than belongs there */
 	parser->has_items |= place == ITEMS;
-	return push(parser, place >= ITEMS && place <= INIT_STATUSES ? place : NOWHERE);
+	parser->stack[parser->depth++] = (unsigned char)place;
+	return type == JSON_ARRAY || begin(parser, place);
 }
 
-static int on_array_end(void *arg)
+static bool on_end(void *arg, enum json_type type)
 {
 	struct kube_pods_parser *parser = arg;
-	parser->depth--;
-	return 1;
+	enum place place = parser->stack[--parser->depth];
+	if (type == JSON_ARRAY)
+		return true;
+	parser->next = NOWHERE;
+	return end(parser, place);
 }
 
-static int on_key(void *arg, const unsigned char *text, size_t len)
+static bool on_key(void *arg, struct span key)
 {
 	struct kube_pods_parser *parser = arg;
-	struct span key = span_of((const char *)text, len);
 	enum place in = parser->stack[parser->depth - 1];
 	if (in == NOWHERE)
-		return 1;
+		return true;
 	if (in != LABELS && in != ANNOTATIONS) {
 		parser->next = place_of_key(in, key);
-		return 1;
+		return true;
 	}
 	parser->next = in == LABELS ? LABEL_VALUE : ANNOTATION_VALUE;
 	return keep(parser, key, &parser->label.name);
 }
 
-static int on_string(void *arg, const unsigned char *text, size_t len)
+static bool on_string(void *arg, struct span text)
 {
 	struct kube_pods_parser *parser = arg;
-	return keep_string(parser, take_place(parser), span_of((const char *)text, len));
+	return keep_string(parser, take_place(parser), text);
 }
 
-static int on_boolean(void *arg, int value)
+static bool on_boolean(void *arg, bool value)
 {
 	struct kube_pods_parser *parser = arg;
 	enum place place = take_place(parser);
@@ -509,36 +488,24 @@ static int on_boolean(void *arg, int value)
 		parser->build.pod.host_network = value;
 	else if (place == OWNER_CONTROLLER)
 		parser->owner.controller = value;
-	return 1;
+	return true;
 }
 
-static int on_number(void *arg, const char *text, size_t len)
+static bool on_number(void *arg, struct span text)
 {
 	struct kube_pods_parser *parser = arg;
 	uint64_t number;
-	if (take_place(parser) == PORT_NUMBER && span_to_u64(span_of(text, len), &number) == 0 && number <= 65535)
+	if (take_place(parser) == PORT_NUMBER && span_to_u64(text, &number) == 0 && number <= 65535)
 		((struct kube_port *)last(&parser->build.ports, sizeof(struct kube_port)))->number = (uint16_t)number;
-	return 1;
+	return true;
 }
 
-static int on_null(void *arg)
+static bool on_null(void *arg)
 {
 	struct kube_pods_parser *parser = arg;
 	parser->has_items |= take_place(parser) == ITEMS;
-	return 1;
+	return true;
 }
-
-static const yajl_callbacks callbacks = {
-	.yajl_null = on_null,
-	.yajl_boolean = on_boolean,
-	.yajl_number = on_number,
-	.yajl_string = on_string,
-	.yajl_start_map = on_map_start,
-	.yajl_map_key = on_key,
-	.yajl_end_map = on_map_end,
-	.yajl_start_array = on_array_start,
-	.yajl_end_array = on_array_end,
-};
 
 /* ---- the parser's life ----------------------------------------------------------------------- */
 
@@ -547,13 +514,11 @@ int kube_pods_parser_new(size_t max_bytes, struct kube_pods_parser **ret_parser)
 	struct kube_pods_parser *parser = calloc(1, sizeof(*parser));
 	if (!parser)
 		return -ENOMEM;
-	parser->max_bytes = max_bytes;
-	buf_init(&parser->waiting, 2 * WAIT_BYTES);
 	kube_build_init(&parser->build);
 	/* The smallest pod takes some ten times its text; 16 bytes more a string. */
 	parser->pods = kube_pods_new(max_bytes < SIZE_MAX / 64 ? 16 * max_bytes + 65536 : SIZE_MAX / 4);
-	parser->yajl = parser->pods ? yajl_alloc(&callbacks, NULL, parser) : NULL;
-	if (!parser->yajl) {
+	struct json_events events = {on_begin, on_end, on_key, on_string, on_number, on_boolean, on_null, parser};
+	if (!parser->pods || json_stream_new(events, max_bytes, &parser->stream) < 0) {
 		kube_pods_parser_free(parser);
 		return -ENOMEM;
 	}
@@ -570,69 +535,33 @@ void kube_pods_parser_free(struct kube_pods_parser *parser)
 {
 	if (!parser)
 		return;
-	if (parser->yajl)
-		yajl_free(parser->yajl);
+	json_stream_free(parser->stream);
 	kube_pods_unref(parser->pods);
 	kube_build_done(&parser->build);
 	kube_list_done(&parser->items);
-	buf_done(&parser->waiting);
 	free(parser);
 }
 
-/* What yajl says, but for the text that it would quote. */
-static void judge(struct kube_pods_parser *parser, yajl_status status)
+/* What the stream says, but when it was ended by us. */
+static void judge(struct kube_pods_parser *parser, int result, const struct error *err)
 {
-	if (status == yajl_status_ok || parser->failed)
-		return;
-	unsigned char *text = yajl_get_error(parser->yajl, 0, NULL, 0);
-	struct span reason = span_trim(span_str((const char *)text));
-	parser->failed =
-		error_set(&parser->error, EBADMSG, "not JSON near byte %zu: %.*s", parser->bytes, SPAN_ARGS(reason));
-	yajl_free_error(parser->yajl, text);
+	if (result == -EMSGSIZE)
+		stop(parser, EMSGSIZE, "the list of pods is larger than allowed");
+	else if (result < 0 && result != -ECANCELED)
+		stop(parser, -result, err->text);
 }
 
-static int failure(const struct kube_pods_parser *parser, struct error *err)
+static int outcome(const struct kube_pods_parser *parser, struct error *err)
 {
 	return parser->failed ? error_set(err, -parser->failed, "%s", parser->error.text) : 0;
 }
 
-static void read_piece(struct kube_pods_parser *parser, struct span piece)
-{
-	yajl_status status = yajl_parse(parser->yajl, (const unsigned char *)piece.ptr, piece.len);
-	parser->bytes += status == yajl_status_ok ? piece.len : yajl_get_bytes_consumed(parser->yajl);
-	judge(parser, status);
-}
-
-static void read_waiting(struct kube_pods_parser *parser)
-{
-	if (!parser->failed && parser->waiting.len > 0)
-		read_piece(parser, buf_view(&parser->waiting));
-	buf_reset(&parser->waiting);
-}
-
-/* yajl reads a token that was cut from its start again with every piece: a long annotation in tiny chunks would keep the loop busy for
- * minutes. So behind the first few bytes, pieces wait until there is a large one. */
 int kube_pods_parser_feed(struct kube_pods_parser *parser, struct span piece, struct error *err)
 {
-	if (parser->failed)
-		return failure(parser, err);
-	if (piece.len > parser->max_bytes - parser->bytes - parser->waiting.len) {
-		stop(parser, EMSGSIZE, "the list of pods is larger than allowed");
-		return failure(parser, err);
-	}
-	if (parser->bytes + parser->waiting.len + piece.len <= DIRECT_BYTES) {
-		read_piece(parser, piece);
-		return failure(parser, err);
-	}
-	while (piece.len > 0 && !parser->failed) {
-		size_t part = piece.len < WAIT_BYTES ? piece.len : WAIT_BYTES;
-		if (buf_append(&parser->waiting, piece.ptr, part) < 0)
-			stop_no_memory(parser, NULL);
-		else if (parser->waiting.len >= WAIT_BYTES)
-			read_waiting(parser);
-		piece = span_of(piece.ptr + part, piece.len - part);
-	}
-	return failure(parser, err);
+	struct error cause;
+	if (!parser->failed)
+		judge(parser, json_stream_feed(parser->stream, piece, &cause), &cause);
+	return outcome(parser, err);
 }
 
 static int compare_pods(const void *a, const void *b)
@@ -641,7 +570,7 @@ static int compare_pods(const void *a, const void *b)
 	return span_cmp(left->uid, right->uid);
 }
 
-static int finish(struct kube_pods_parser *parser)
+static bool finish(struct kube_pods_parser *parser)
 {
 	struct kube_pods *pods = parser->pods;
 	struct kube_pod *items = arena_alloc(&pods->arena, parser->items.count * sizeof(*items));
@@ -656,20 +585,20 @@ static int finish(struct kube_pods_parser *parser)
 			items[count++] = items[i];
 	pods->items = items;
 	pods->count = count;
-	return 1;
+	return true;
 }
 
 int kube_pods_parser_end(struct kube_pods_parser *parser, struct kube_pods **ret_pods, struct error *err)
 {
-	read_waiting(parser);
+	struct error cause;
 	if (!parser->failed)
-		judge(parser, yajl_complete_parse(parser->yajl));
+		judge(parser, json_stream_end(parser->stream, &cause), &cause);
 	if (!parser->failed && (!parser->is_pod_list || !parser->has_items))
 		stop(parser, EBADMSG, "not a list of pods");
 	if (!parser->failed)
 		finish(parser);
 	if (parser->failed)
-		return failure(parser, err);
+		return outcome(parser, err);
 	*ret_pods = parser->pods;
 	parser->pods = NULL;
 	parser->failed = -EBADMSG; /* nothing more may come */
