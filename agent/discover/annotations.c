@@ -257,17 +257,6 @@ static int read_common(struct rule *rule, struct error *err)
 
 /* ---- ports ------------------------------------------------------------------------------------ */
 
-static bool is_tcp(const struct kube_port *port)
-{
-	return span_eq(port->protocol, SPAN("TCP"));
-}
-
-/* Init containers have ended when the pod is Running, but for native sidecars. */
-static bool runs_with_the_pod(const struct kube_container *container)
-{
-	return !container->init || container->sidecar;
-}
-
 /* container and port may be NULL: a number that the pod does not declare. */
 static int add_target(
 	struct rule *rule, const struct kube_container *container, const struct kube_port *port, uint16_t number)
@@ -298,9 +287,9 @@ static const struct kube_port *find_declared(
 {
 	for (size_t i = 0; i < rule->pod->container_count; i++) {
 		const struct kube_container *container = &rule->pod->containers[i];
-		for (size_t j = 0; runs_with_the_pod(container) && j < container->port_count; j++) {
+		for (size_t j = 0; container_runs_with_pod(container) && j < container->port_count; j++) {
 			const struct kube_port *port = &container->ports[j];
-			if (is_tcp(port) && (name.len > 0 ? span_eq(port->name, name) : port->number == number)) {
+			if (port_is_tcp(port) && (name.len > 0 ? span_eq(port->name, name) : port->number == number)) {
 				*ret_container = container;
 				return port;
 			}
@@ -314,20 +303,13 @@ static const struct kube_container *only_container(const struct kube_pod *pod)
 {
 	const struct kube_container *only = NULL;
 	for (size_t i = 0; i < pod->container_count; i++) {
-		if (!runs_with_the_pod(&pod->containers[i]))
+		if (!container_runs_with_pod(&pod->containers[i]))
 			continue;
 		if (only)
 			return NULL;
 		only = &pod->containers[i];
 	}
 	return only;
-}
-
-/* ssh, etcd, the API server, kubelet, controller manager, scheduler and kube-proxy: what a hostNetwork pod's address leads to. */
-static bool is_control_port(uint16_t number)
-{
-	return number == 22 || number == 2379 || number == 2380 || number == 6443 ||
-	       (number >= 10250 && number <= 10259);
 }
 
 static bool is_number(struct span text)
@@ -353,7 +335,7 @@ static int add_listed_port(struct rule *rule, struct span item, struct error *er
 	if (item.len > 5 || span_to_u64(item, &number) < 0 || number == 0 || number > UINT16_MAX)
 		return bad_annotation(rule, "port", item, "is not a port (1 to 65535)", err);
 	const struct kube_port *port = find_declared(rule, (uint16_t)number, SPAN_NONE, &container);
-	if (!port && rule->pod->host_network && is_control_port((uint16_t)number))
+	if (!port && rule->pod->host_network && port_is_control((uint16_t)number))
 		return bad_annotation(rule, "port", item, "is a control port of the node", err);
 	return add_target(rule, port ? container : only_container(rule->pod), port, (uint16_t)number);
 }
@@ -390,9 +372,9 @@ static int add_declared_ports(struct rule *rule, bool only_named)
 {
 	for (size_t i = 0; i < rule->pod->container_count; i++) {
 		const struct kube_container *container = &rule->pod->containers[i];
-		for (size_t j = 0; runs_with_the_pod(container) && j < container->port_count; j++) {
+		for (size_t j = 0; container_runs_with_pod(container) && j < container->port_count; j++) {
 			const struct kube_port *port = &container->ports[j];
-			if (!is_tcp(port) || (only_named && !named_like_metrics(port)))
+			if (!port_is_tcp(port) || (only_named && !named_like_metrics(port)))
 				continue;
 			int result = add_target(rule, container, port, port->number);
 			if (result < 0)

@@ -18,8 +18,10 @@
 
 struct discover {
 	struct discover_events events;
-	struct plan *plan;      /* NULL until configured */
-	struct kube_pods *pods; /* NULL until told */
+	struct plan *plan;           /* NULL until configured */
+	struct kube_pods *pods;      /* NULL until told */
+	struct discover_port *ports; /* sorted by pod, then number */
+	size_t port_count;
 	struct set *set;
 	struct arena scratch; /* of one pod, while a set is built */
 };
@@ -46,6 +48,7 @@ void discover_free(struct discover *discover)
 	set_free(discover->set);
 	plan_free(discover->plan);
 	kube_pods_unref(discover->pods);
+	free(discover->ports);
 	arena_done(&discover->scratch);
 	free(discover);
 }
@@ -56,6 +59,7 @@ void discover_free(struct discover *discover)
 struct build {
 	const struct plan *plan;
 	const struct kube_pods *pods;             /* may be NULL */
+	struct open_ports ports;                  /* sorted by pod, then number */
 	const struct discover_settings *settings; /* of a new plan; NULL: the plan is the present one */
 	const struct set *present;
 	struct arena *scratch;
@@ -73,20 +77,54 @@ static bool in_namespaces(struct option_strings namespaces, struct span name)
 
 static bool wants_pod(const struct plan_job *job, const struct kube_pod *pod)
 {
-	return job->annotated || (job->pods && in_namespaces(job->namespaces, pod->namespace_));
+	return job->annotated || job->listening || (job->pods && in_namespaces(job->namespaces, pod->namespace_));
 }
 
-/* What the present set holds of this pod, when neither the plan nor the pod changed. */
-static struct group *unchanged_group(const struct build *build, size_t job_index, const struct kube_pod *pod)
+/* Of the sorted ports those of one pod. */
+static struct open_ports ports_of(struct open_ports all, struct span pod_uid)
+{
+	size_t low = 0, high = all.count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (span_cmp(span_str(all.items[middle].pod_uid), pod_uid) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	size_t end = low;
+	while (end < all.count && span_eq(span_str(all.items[end].pod_uid), pod_uid))
+		end++;
+	return (struct open_ports){all.items + low, end - low};
+}
+
+/* What the present set holds of this pod, when neither the plan nor what it was made of changed. */
+static struct group *unchanged_group(
+	const struct build *build, size_t job_index, const struct kube_pod *pod, uint64_t hash)
 {
 	struct group *group = build->settings ? NULL : set_group(build->present, job_index, pod->uid);
-	return group && group->hash == pod->hash ? group : NULL;
+	return group && group->hash == hash ? group : NULL;
+}
+
+static int find(struct build *build, const struct plan_job *job, const struct kube_pod *pod, struct open_ports ports,
+	struct findings *findings)
+{
+	if (job->annotated)
+		return find_annotated(&build->plan->annotations, job->job, pod, findings);
+	if (job->listening)
+		return find_listening(&build->plan->listen, pod, ports, findings);
+	return find_pod(pod, findings);
 }
 
 static int build_pod(struct build *build, size_t job_index, const struct kube_pod *pod)
 {
 	const struct plan_job *job = &build->plan->jobs[job_index];
-	struct group *unchanged = unchanged_group(build, job_index, pod);
+	struct open_ports ports = {0};
+	uint64_t hash = pod->hash;
+	if (job->listening) {
+		ports = ports_of(build->ports, pod->uid);
+		hash = hash_bytes(span_of((const char *)ports.items, ports.count * sizeof(*ports.items)), pod->hash);
+	}
+	struct group *unchanged = unchanged_group(build, job_index, pod, hash);
 	if (unchanged) {
 		set_add_group(build->set, group_ref(unchanged));
 		return 0;
@@ -94,11 +132,10 @@ static int build_pod(struct build *build, size_t job_index, const struct kube_po
 	struct findings findings;
 	arena_reset(build->scratch);
 	findings_init(&findings, build->scratch, FOUND_LABEL_BYTES_MAX);
-	int result = job->annotated ? find_annotated(&build->plan->annotations, job->job, pod, &findings)
-				    : find_pod(pod, &findings);
+	int result = find(build, job, pod, ports, &findings);
 	if (result < 0)
 		return result;
-	return set_build_group(build->set, build->present, build->plan, job_index, pod, &findings);
+	return set_build_group(build->set, build->present, build->plan, job_index, pod, hash, &findings);
 }
 
 static int build_pods(struct build *build)
@@ -206,7 +243,7 @@ static int build_static(struct build *build, size_t job_index, size_t config_at,
 	findings_init(&findings, build->scratch, SIZE_MAX);
 	int result = find_static(job, config_at, &findings);
 	if (result == 0)
-		result = set_build_group(build->set, build->present, build->plan, job_index, NULL, &findings);
+		result = set_build_group(build->set, build->present, build->plan, job_index, NULL, 0, &findings);
 	if (result < 0)
 		return result;
 	const struct target_static_config *configs = job->static_configs.items;
@@ -333,6 +370,7 @@ int discover_configure(struct discover *discover, const struct discover_settings
 		return result;
 	struct build build = {.plan = plan,
 		.pods = discover->pods,
+		.ports = {discover->ports, discover->port_count},
 		.settings = settings,
 		.present = old,
 		.scratch = &discover->scratch};
@@ -349,23 +387,92 @@ int discover_configure(struct discover *discover, const struct discover_settings
 	return 0;
 }
 
+/* Other pods or ports under the same plan: their set replaces the present one. Reporting is left to the caller, who first keeps the new
+ * facts. */
+static int rebuild(
+	struct discover *discover, const struct kube_pods *pods, struct open_ports ports, struct set **ret_old)
+{
+	struct build build = {.plan = discover->plan,
+		.pods = pods,
+		.ports = ports,
+		.present = discover->set,
+		.scratch = &discover->scratch};
+	*ret_old = NULL;
+	if (!discover->plan)
+		return 0;
+	int result = build_set(&build, NULL);
+	if (result < 0)
+		return result;
+	*ret_old = discover->set;
+	discover->set = build.set;
+	return 0;
+}
+
+static void report_rebuilt(struct discover *discover, struct set *old)
+{
+	if (!old)
+		return;
+	report(discover, old, true);
+	set_free(old);
+}
+
 int discover_pods(struct discover *discover, struct kube_pods *pods)
 {
-	struct set *old = discover->set;
-	struct build build = {.plan = discover->plan, .pods = pods, .present = old, .scratch = &discover->scratch};
-	if (discover->plan) {
-		int result = build_set(&build, NULL);
-		if (result < 0)
-			return result;
-		discover->set = build.set;
-	}
+	struct set *old;
+	int result = rebuild(discover, pods, (struct open_ports){discover->ports, discover->port_count}, &old);
+	if (result < 0)
+		return result;
 	kube_pods_unref(discover->pods);
 	discover->pods = pods ? kube_pods_ref(pods) : NULL;
-	if (discover->plan) {
-		report(discover, old, true);
-		set_free(old);
-	}
+	report_rebuilt(discover, old);
 	return 0;
+}
+
+/* ---- open ports ------------------------------------------------------------------------------------------- */
+
+static int compare_ports(const void *left, const void *right)
+{
+	const struct discover_port *a = left, *b = right;
+	int order = strcmp(a->pod_uid, b->pod_uid);
+	return order != 0 ? order : (a->port > b->port) - (a->port < b->port);
+}
+
+int discover_ports(struct discover *discover, const struct discover_port *ports, size_t count)
+{
+	struct discover_port *copy = NULL;
+	struct set *old;
+	if (count > 0) {
+		copy = malloc(count * sizeof(*copy));
+		if (!copy)
+			return -ENOMEM;
+		memcpy(copy, ports, count * sizeof(*copy));
+		qsort(copy, count, sizeof(*copy), compare_ports);
+	}
+	int result = rebuild(discover, discover->pods, (struct open_ports){copy, count}, &old);
+	if (result < 0) {
+		free(copy);
+		return result;
+	}
+	free(discover->ports);
+	discover->ports = copy;
+	discover->port_count = count;
+	report_rebuilt(discover, old);
+	return 0;
+}
+
+bool discover_wants_port(const struct discover *discover, struct span pod_uid, uint16_t port)
+{
+	const struct plan *plan = discover->plan;
+	const struct kube_pod *pod = discover->pods ? kube_pods_find(discover->pods, pod_uid) : NULL;
+	if (!pod || !plan || !plan->listen.enabled || !listening_wants(&plan->listen, pod, port))
+		return false;
+	for (size_t i = 0; i < discover->set->target_count; i++) {
+		const struct target *target = discover->set->targets[i];
+		if (target->port == port && span_eq(target->pod_uid, pod_uid) &&
+			!span_eq(target->job->name, span_str(plan->listen.job_name)))
+			return false;
+	}
+	return true;
 }
 
 struct target *const *discover_targets(const struct discover *discover, size_t *ret_count)

@@ -49,6 +49,12 @@ int pod_labels_set_address(struct labels_builder *labels, struct span ip, uint16
 /* "<uid>/<container>/<port>" in the arena; SPAN_NONE when there is no memory. */
 struct span pod_identity(struct arena *arena, const struct kube_pod *pod, struct span container, uint16_t port);
 
+bool port_is_tcp(const struct kube_port *port);
+/* ssh, etcd, the API server, kubelet, controller manager, scheduler and kube-proxy: what a hostNetwork pod's address leads to. */
+bool port_is_control(uint16_t number);
+/* Init containers have ended when the pod is Running, but for native sidecars. */
+bool container_runs_with_pod(const struct kube_container *container);
+
 /* One for each declared port of each container, init containers last; the bare address for a container without ports. */
 int find_pod(const struct kube_pod *pod, struct findings *findings);
 
@@ -56,3 +62,15 @@ int find_pod(const struct kube_pod *pod, struct findings *findings);
 
 int find_annotated(const struct discover_annotation_options *options, const struct target_job *job,
 	const struct kube_pod *pod, struct findings *findings);
+
+/* ---- listening.c: open ports that are not declared ------------------------------------------------ */
+
+/* Those of one pod, sorted by number; `taken`: the pod's targets of other jobs. */
+struct open_ports {
+	const struct discover_port *items;
+	size_t count;
+};
+/* Whether the pod is one whose undeclared ports are looked at, and this is one. */
+bool listening_wants(const struct discover_listen_options *options, const struct kube_pod *pod, uint16_t port);
+int find_listening(const struct discover_listen_options *options, const struct kube_pod *pod, struct open_ports ports,
+	struct findings *findings);

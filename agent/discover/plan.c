@@ -100,6 +100,34 @@ static int add_configured_jobs(
 	return 0;
 }
 
+/* The job of discovery.listen. */
+static int add_listen_job(
+	struct plan *plan, const struct plan *present, const struct discover_settings *settings, struct error *err)
+{
+	const struct discover_listen_options *listen = settings->listen;
+	if (find_job(settings, settings->job_count, listen->job_name))
+		return error_set(err, EINVAL, "discovery.listen.job_name: a scrape_config is called \"%s\", too",
+			listen->job_name);
+	plan->listen = *listen;
+	plan->listen.namespaces = (struct option_strings){0};
+	plan->listen.job_name = arena_strdup(&plan->arena, listen->job_name);
+	plan->listen.metrics_path = arena_strdup(&plan->arena, listen->metrics_path);
+	if (!plan->listen.job_name || !plan->listen.metrics_path ||
+		copy_strings(&plan->arena, listen->namespaces, &plan->listen.namespaces) < 0)
+		return -ENOMEM;
+	struct target_job_options options = {
+		.job_name = plan->listen.job_name,
+		.metrics_path = plan->listen.metrics_path,
+		.scheme = "http",
+		.honor_labels = true,
+		.honor_timestamps = true,
+	};
+	int result = add_job(plan, present, &options, settings->global, err);
+	if (result == 0)
+		plan->jobs[plan->job_count - 1].listening = true;
+	return result;
+}
+
 static bool wants_annotations(const struct discover_settings *settings)
 {
 	return settings->annotations && settings->annotations->enabled &&
@@ -132,7 +160,7 @@ static int add_annotation_job(
 static int plan_fill(
 	struct plan *plan, const struct plan *present, const struct discover_settings *settings, struct error *err)
 {
-	plan->jobs = arena_alloc(&plan->arena, (settings->job_count + 1) * sizeof(*plan->jobs));
+	plan->jobs = arena_alloc(&plan->arena, (settings->job_count + 2) * sizeof(*plan->jobs));
 	const char *node_name = arena_spandup(&plan->arena, settings->node_name);
 	if (!plan->jobs || !node_name)
 		return -ENOMEM;
@@ -140,6 +168,8 @@ static int plan_fill(
 	int result = add_configured_jobs(plan, present, settings, err);
 	if (result == 0 && wants_annotations(settings))
 		result = add_annotation_job(plan, present, settings, err);
+	if (result == 0 && settings->listen && settings->listen->enabled)
+		result = add_listen_job(plan, present, settings, err);
 	return result;
 }
 

@@ -186,6 +186,24 @@ struct span pod_identity(struct arena *arena, const struct kube_pod *pod, struct
 	return span_of(text, (size_t)len);
 }
 
+/* ---- what every rule asks of a pod's record ------------------------------------------------- */
+
+bool port_is_tcp(const struct kube_port *port)
+{
+	return span_eq(port->protocol, SPAN("TCP"));
+}
+
+bool port_is_control(uint16_t number)
+{
+	return number == 22 || number == 2379 || number == 2380 || number == 6443 ||
+	       (number >= 10250 && number <= 10259);
+}
+
+bool container_runs_with_pod(const struct kube_container *container)
+{
+	return !container->init || container->sidecar;
+}
+
 /* ---- role=pod ----------------------------------------------------------------------------- */
 
 /* A number may be declared twice in one container (TCP and UDP, named and not): the later ones get their place as a suffix. */

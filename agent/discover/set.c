@@ -22,7 +22,7 @@ void group_unref(struct group *group)
 	free(group);
 }
 
-static int group_new(struct target_job *job, size_t job_index, const struct kube_pod *pod,
+static int group_new(struct target_job *job, size_t job_index, const struct kube_pod *pod, uint64_t hash,
 	const struct findings *findings, struct group **ret_group)
 {
 	struct group *group = calloc(1, sizeof(*group));
@@ -33,7 +33,7 @@ static int group_new(struct target_job *job, size_t job_index, const struct kube
 	struct span uid = pod ? pod->uid : SPAN_NONE;
 	const char *uid_copy = arena_spandup(&group->arena, uid);
 	group->uid = span_of(uid_copy, uid.len);
-	group->hash = pod ? pod->hash : 0;
+	group->hash = hash;
 	group->targets = arena_alloc(&group->arena, findings->count * sizeof(struct target *));
 	/* Every found target may still be refused or dropped. */
 	size_t refusals = findings->refusal_count + findings->count;
@@ -181,10 +181,10 @@ static int fill_group(const struct set *set, const struct set *present, struct g
 }
 
 int set_build_group(struct set *set, const struct set *present, const struct plan *plan, size_t job_index,
-	const struct kube_pod *pod, const struct findings *findings)
+	const struct kube_pod *pod, uint64_t hash, const struct findings *findings)
 {
 	struct group *group = NULL;
-	int result = group_new(plan->jobs[job_index].job, job_index, pod, findings, &group);
+	int result = group_new(plan->jobs[job_index].job, job_index, pod, hash, findings, &group);
 	if (result < 0)
 		return result;
 	result = fill_group(set, present, group, pod ? TARGET_POD : TARGET_STATIC, findings);

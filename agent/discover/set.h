@@ -18,6 +18,7 @@ struct plan_job {
 	struct target_job *job;
 	bool pods;                        /* role=pod */
 	bool annotated;                   /* the gleaner rule */
+	bool listening;                   /* discovery.listen */
 	struct option_strings namespaces; /* of role=pod; empty: all */
 };
 struct plan {
@@ -25,6 +26,7 @@ struct plan {
 	struct plan_job *jobs;
 	size_t job_count;
 	struct discover_annotation_options annotations;
+	struct discover_listen_options listen; /* enabled: its job is the last one */
 	struct span node_name;
 };
 /* present: the plan in force or NULL; a job with the same content is taken over from it. err as discover_configure. */
@@ -39,7 +41,7 @@ struct group {
 	size_t job_index;
 	struct target_job *job;
 	struct span uid; /* of the pod; "": the static lists of the job */
-	uint64_t hash;   /* of the pod */
+	uint64_t hash;   /* of what it was made of: the pod, and its open ports where they count */
 	struct target **targets;
 	size_t target_count;
 	struct discover_dropped *dropped;
@@ -72,9 +74,9 @@ struct group *set_group(const struct set *set, size_t job_index, struct span uid
 struct target *set_target(const struct set *set, uint64_t key);
 /* Takes the reference. */
 void set_add_group(struct set *set, struct group *group);
-/* Makes targets of what was found. A target that `present` holds with the same content is taken from there.
+/* Makes targets of what was found; hash as of struct group. A target that `present` holds with the same content is taken from there.
  *   returns  0; -ENOMEM. What cannot become a target is a refusal of the group. */
 int set_build_group(struct set *set, const struct set *present, const struct plan *plan, size_t job_index,
-	const struct kube_pod *pod, const struct findings *findings);
+	const struct kube_pod *pod, uint64_t hash, const struct findings *findings);
 /* All groups are there: fills targets, dropped, over_limit and by_key. 0, -ENOMEM. */
 int set_finish(struct set *set, const struct plan *plan);

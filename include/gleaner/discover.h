@@ -20,13 +20,25 @@ struct discover_annotation_options {
 };
 extern const struct option_table discover_annotation_table;
 
+/* The discovery.listen: object: ports that a pod listens on without declaring them (docs/ebpf.md). */
+struct discover_listen_options {
+	bool enabled;
+	const char *job_name; /* "kubernetes-listen"; no scrape_config may have this name */
+	const char *metrics_path;
+	struct option_strings namespaces; /* empty: all */
+	uint64_t max_ports_per_pod;
+	bool host_network; /* hostNetwork pods too, but for the node's control ports */
+};
+extern const struct option_table discover_listen_table;
+
 /* Only read during discover_configure: nothing of it need live on. */
 struct discover_settings {
 	const struct target_global_options *global;
 	const struct target_job_options *jobs; /* as configured */
 	size_t job_count;
 	const struct discover_annotation_options *annotations;
-	struct span node_name; /* a pod of another node is ignored; empty: not checked */
+	const struct discover_listen_options *listen; /* NULL: not enabled */
+	struct span node_name;                        /* a pod of another node is ignored; empty: not checked */
 };
 
 /* Called from within discover_configure and discover_pods, when the new set is in force; they may ask, but not bring new facts.
@@ -53,6 +65,18 @@ int discover_configure(struct discover *discover, const struct discover_settings
 /* A new list of pods; a reference is taken. NULL: none is known any more. 0; -ENOMEM: the old list stays. Cost: what changed; a pod whose hash is the same costs one
  * look-up for each job. */
 int discover_pods(struct discover *discover, struct kube_pods *pods);
+
+/* Whether an open port of a pod may become a target of discovery.listen: the pod is selected, has an address and is running, declares
+ * no such TCP port, and no other job has it as a target. The caller scrapes it once to see what it is. Cost: the pod's targets. */
+bool discover_wants_port(const struct discover *discover, struct span pod_uid, uint16_t port);
+/* Open ports that are targets of discovery.listen from now on, in any order; all of them each time. Strings are only read. Those that
+ * discover_wants_port would refuse, and those beyond max_ports_per_pod, are left out. 0; -ENOMEM: the old ones stay. */
+struct discover_port {
+	char pod_uid[40];
+	char container_id[72]; /* 64 hex digits, or "" */
+	uint16_t port;
+};
+int discover_ports(struct discover *discover, const struct discover_port *ports, size_t count);
 
 /* The present set, in the order of job and key; valid until the next call that changes it. */
 struct target *const *discover_targets(const struct discover *discover, size_t *ret_count);

@@ -99,6 +99,12 @@ int scrape_fetch_start(struct scrape_fetch *fetch, const struct target *target, 
 	void (*done)(void *arg, const struct scrape_fetch_result *result), void *arg, struct error *err);
 void scrape_fetch_cancel(struct scrape_fetch *fetch);
 
+/* ---- trial ------------------------------------------------------------------------ */
+
+/* Whether a body is one of the formats and has a sample: for a port that nobody declared, which may serve anything. A page of plain
+ * text, HTML or JSON is none. Reads at most 1,000 entries. body: followed by EXPO_PADDING zero bytes. */
+bool scrape_is_exposition(struct span body, struct span content_type, size_t max_line_bytes);
+
 /* ---- ingest ----------------------------------------------------------------------- */
 
 /* What one scrape brought, and what became of it. */
