@@ -159,8 +159,14 @@ int telemetry_start(struct core *core);
 void telemetry_stop(struct core *core);
 /* The page of /metrics: names are documented in docs/metrics.md. */
 void telemetry_render(struct core *core, struct buf *page);
+/* The same as OpenMetrics, with the time since when each sum counts: what is sent as OTLP. */
+void telemetry_render_openmetrics(struct core *core, struct buf *page);
 /* CPU seconds and resident bytes (may be NULL) of a process, from /proc. 0 or -errno. */
 int process_usage(pid_t pid, double *ret_cpu_seconds, double *ret_resident_bytes);
+
+/* ---- cost_metrics.c: of them, those of single targets ---------------------------------------- */
+
+void cost_metrics_render(struct core *core, struct buf *page, bool openmetrics);
 
 /* ---- pages.c: what the status server shows --------------------------------------------------- */
 

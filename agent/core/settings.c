@@ -70,6 +70,12 @@ static const struct option telemetry_options[] = {
 		.min = NS_PER_SEC,
 		.max = 3600 * NS_PER_SEC,
 		.help = "How often."},
+	{.name = "target_costs",
+		.kind = OPTION_BOOL,
+		.offset = offsetof(struct settings_telemetry, target_costs),
+		.value = "true",
+		.help = "What scraping costs, as metrics of each target (`gleaner_target_*`, about 15 to 40 series a "
+			"target); the targets page and `gleaner top` have it in any case."},
 	{0},
 };
 static const struct option_table telemetry_table = {

@@ -18,6 +18,7 @@ struct settings_log {
 struct settings_telemetry {
 	bool enabled;         /* own metrics by OTLP */
 	uint64_t interval_ns; /* 30s */
+	bool target_costs;    /* metrics of each target */
 };
 
 enum { SETTINGS_PROBE_AUTO, SETTINGS_PROBE_ON, SETTINGS_PROBE_OFF };

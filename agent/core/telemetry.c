@@ -1,6 +1,6 @@
 /* The agent's own metrics: one page in Prometheus' text format, served at /metrics and, from the same bytes, sent as OTLP.
  *
- * The page goes through the same ingest as a target's body (it is our own text, so the core may parse it) and into the spool beside the
+ * The page goes, as OpenMetrics (which has start times), through the same ingest as a target's body (it is our own text, so the core may parse it) and into the spool beside the
  * targets' records. docs/metrics.md lists the names; a test holds the two together.
  */
 #include <errno.h>
@@ -10,6 +10,9 @@
 #include <unistd.h>
 
 #include "internal.h"
+
+/* A thousand targets take some 60,000 lines of 250 bytes (cost_metrics.c), the agent itself 100. */
+enum { PAGE_MAX_BYTES = 64 << 20, PAGE_MAX_SAMPLES = 200000, PAGE_MAX_LINE_BYTES = 8192, AGENT_PAGE_MAX = 1 << 20 };
 
 struct telemetry {
 	struct core *core;
@@ -198,6 +201,29 @@ static void render_probe(const struct core *core, struct buf *page)
 		(double)counters.nudges);
 }
 
+static void render_costs(const struct core *core, struct buf *page)
+{
+	const struct costs_counters *counters = &core->costs.counters;
+	one(page, "gleaner_probe_cost_up", "gauge", "1 while what scrapes cost their targets is measured.",
+		costs_are_measured(core));
+	one(page, "gleaner_probe_cost_measured_total", "counter", "Scrapes that were measured.",
+		(double)counters->measured);
+	one(page, "gleaner_probe_cost_unmatched_total", "counter",
+		"Scrapes that were to be measured, but BPF saw no request at the server.", (double)counters->unmatched);
+	one(page, "gleaner_probe_cost_mismatch_total", "counter",
+		"Scrapes that were not measured, since the server sent another number of bytes than came in.",
+		(double)counters->mismatch);
+	one(page, "gleaner_probe_cost_no_slot_total", "counter",
+		"Connections that are not measured, since 1,024 others are.", (double)counters->no_slot);
+	one(page, "gleaner_probe_cost_reaped_total", "counter", "Measurements that did not end by themselves.",
+		(double)counters->reaped);
+	one(page, "gleaner_probe_cost_deaf_total", "counter", "Connects that BPF did not see; three in a row end it.",
+		(double)counters->deaf);
+	one(page, "gleaner_probe_cost_slots", "gauge", "Connections that are measured.",
+		(double)costs_slots_used(core));
+	one(page, "gleaner_probe_cost_windows", "gauge", "Measurements under way.", costs_windows_open(core));
+}
+
 int process_usage(pid_t pid, double *ret_cpu_seconds, double *ret_resident_bytes)
 {
 	char path[64];
@@ -244,7 +270,8 @@ static void render_processes(const struct core *core, struct buf *page)
 	metrics_sample(page, "gleaner_process_resident_memory_bytes", "role=\"probe\"", probe_resident);
 }
 
-void telemetry_render(struct core *core, struct buf *page)
+/* All but the metrics of single targets. */
+static void render_agent(struct core *core, struct buf *page)
 {
 	metrics_family(page, "gleaner_build_info", "gauge", "Always 1; the version is a label.");
 	metrics_sample(page, "gleaner_build_info", "version=\"" GLEANER_VERSION "\"", 1);
@@ -259,7 +286,60 @@ void telemetry_render(struct core *core, struct buf *page)
 	render_export(core, page);
 	render_kubelet(core, page);
 	render_probe(core, page);
+	render_costs(core, page);
 	render_processes(core, page);
+}
+
+void telemetry_render(struct core *core, struct buf *page)
+{
+	render_agent(core, page);
+	if (core->settings->telemetry.target_costs)
+		cost_metrics_render(core, page, false);
+}
+
+/* A counter's family is without its _total in OpenMetrics, and says since when it counts. (No gauge of the agent ends so, no label of
+ * its own holds a blank.) */
+static void openmetrics_line(struct span line, double created, struct buf *out)
+{
+	static const struct span ending = {"_total", 6};
+	struct span word = SPAN(""), name, rest = line;
+	bool comment = span_starts_with(line, SPAN("# "));
+	for (int words = comment ? 3 : 1; words > 0; words--)
+		span_next(&rest, ' ', &word);
+	name = word;
+	if (!comment)
+		span_next(&word, '{', &name);
+	size_t name_at = (size_t)(name.ptr - line.ptr), name_len = name.len;
+	bool counter = span_ends_with(name, ending);
+	if (counter)
+		name_len -= ending.len;
+	if (comment) {
+		buf_append(out, line.ptr, name_at + name_len);
+		buf_printf(out, " %.*s\n", SPAN_ARGS(rest));
+		return;
+	}
+	buf_printf(out, "%.*s\n", SPAN_ARGS(line));
+	if (counter)
+		buf_printf(out, "%.*s_created%.*s %.9f\n", (int)name_len, name.ptr,
+			(int)(line.len - rest.len - 1 - name.len), name.ptr + name.len, created);
+}
+
+void telemetry_render_openmetrics(struct core *core, struct buf *page)
+{
+	struct buf text;
+	buf_init(&text, AGENT_PAGE_MAX);
+	render_agent(core, &text);
+	struct span rest = buf_view(&text), line;
+	while (span_next(&rest, '\n', &line)) {
+		if (line.len > 0)
+			openmetrics_line(line, (double)core->started_wall_ns / 1e9, page);
+	}
+	if (core->settings->telemetry.target_costs)
+		cost_metrics_render(core, page, true);
+	buf_str(page, "# EOF\n");
+	if (text.failed)
+		page->failed = text.failed;
+	buf_done(&text);
 }
 
 /* ---- the same as OTLP -------------------------------------------------------------------- */
@@ -292,12 +372,12 @@ static void telemetry_due(void *arg)
 	struct series_result result;
 	struct error err = {""};
 	buf_reset(&telemetry->page);
-	telemetry_render(core, &telemetry->page);
+	telemetry_render_openmetrics(core, &telemetry->page);
 	char *padding = buf_reserve(&telemetry->page, EXPO_PADDING);
 	int failed = -ENOMEM;
 	if (padding) {
 		memset(padding, 0, EXPO_PADDING);
-		failed = series_ingest(telemetry->cache, EXPO_TEXT, buf_view(&telemetry->page),
+		failed = series_ingest(telemetry->cache, EXPO_OPENMETRICS, buf_view(&telemetry->page),
 			clock_wall(&core->clock), telemetry->batch, &result, &err);
 	}
 	if (failed == 0)
@@ -333,7 +413,7 @@ static int make_cache(struct telemetry *telemetry)
 	struct series_target target = {
 		.labels = labels_builder_view(&labels),
 		.resource = labels_builder_view(&resource),
-		.limits = {.max_samples = 10000, .max_labels = 128, .max_line_bytes = 4096},
+		.limits = {.max_samples = PAGE_MAX_SAMPLES, .max_labels = 128, .max_line_bytes = PAGE_MAX_LINE_BYTES},
 	};
 	return series_cache_new(telemetry->store, &target, &telemetry->cache);
 }
@@ -349,8 +429,8 @@ int telemetry_start(struct core *core)
 	core->telemetry = telemetry;
 	*telemetry = (struct telemetry){
 		.core = core, .codec_kind = (enum codec_kind)settings->exporters.otlphttp.compression};
-	buf_init(&telemetry->page, 1 << 20);
-	buf_init(&telemetry->compressed, 1 << 20);
+	buf_init(&telemetry->page, PAGE_MAX_BYTES);
+	buf_init(&telemetry->compressed, 2 << 20);
 	struct otlp_batch_limits limits = {8192, 1 << 20};
 	int result = series_store_new(UINT64_MAX, &telemetry->store);
 	if (result == 0)

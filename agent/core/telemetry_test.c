@@ -8,10 +8,12 @@
 /* A core with nothing in it but what the page asks. */
 static void core_new(struct core *core)
 {
+	static struct settings settings = {.telemetry = {.target_costs = true}};
 	struct spool_options spool_options = {.max_bytes = 64 << 20, .max_age_ns = 3600 * NS_PER_SEC};
 	struct export_options options = {.debug.enabled = true};
 	struct error err = {""};
-	*core = (struct core){.clock = clock_system()};
+	*core = (struct core){.clock = clock_system(), .settings = &settings, .log = {.fd = -1}};
+	assert_int_equal(targets_init(core), 0);
 	assert_int_equal(spool_new(&spool_options, core->clock, &core->spool), 0);
 	assert_int_equal(exporter_start(&options, core->spool, NULL, core->clock, &core->exporter, &err), 0);
 	strcpy(core->totals.failed[0].reason, "timeout");
@@ -21,6 +23,7 @@ static void core_new(struct core *core)
 
 static void core_done(struct core *core)
 {
+	targets_done(core);
 	exporter_stop(core->exporter, 0);
 	spool_free(core->spool);
 }
@@ -97,7 +100,22 @@ static void every_metric_is_documented_and_the_other_way_round(void **state)
 	core_done(&core);
 }
 
-/* Each line of the page is one that our own parser takes, and a family's samples stand together. */
+/* Each line of a page is one that our own parser takes. Returns the number of samples. */
+static size_t parse(struct buf *page, enum expo_format format)
+{
+	struct expo_parser parser;
+	struct expo_entry entry;
+	size_t samples = 0;
+	int result;
+	char *padding = buf_reserve(page, EXPO_PADDING);
+	memset(padding, 0, EXPO_PADDING);
+	expo_init(&parser, format, buf_view(page), 4096);
+	while ((result = expo_next(&parser, &entry)) == 1)
+		samples += entry.kind == EXPO_SAMPLE;
+	assert_int_equal(result, 0);
+	return samples;
+}
+
 static void the_page_is_prometheus_text(void **state)
 {
 	(void)state;
@@ -110,18 +128,30 @@ static void the_page_is_prometheus_text(void **state)
 	assert_non_null(strstr(page.ptr, "\ngleaner_scrapes_failed_total{reason=\"timeout\"} 2\n"));
 	assert_non_null(strstr(page.ptr, "\ngleaner_process_resident_memory_bytes{role=\"core\"} "));
 	page.len--;
-	char *padding = buf_reserve(&page, EXPO_PADDING);
-	memset(padding, 0, EXPO_PADDING);
+	assert_true(parse(&page, EXPO_TEXT) > 40);
+	buf_done(&page);
+	core_done(&core);
+}
 
-	struct expo_parser parser;
-	struct expo_entry entry;
-	size_t samples = 0;
-	int result;
-	expo_init(&parser, EXPO_TEXT, buf_view(&page), 4096);
-	while ((result = expo_next(&parser, &entry)) == 1)
-		samples += entry.kind == EXPO_SAMPLE;
-	assert_int_equal(result, 0);
-	assert_true(samples > 40);
+/* What is sent: counters say since when they count. */
+static void the_page_is_openmetrics_with_start_times(void **state)
+{
+	(void)state;
+	struct core core;
+	struct buf page;
+	core_new(&core);
+	core.started_wall_ns = 1000 * NS_PER_SEC + 500 * NS_PER_MS;
+	buf_init(&page, 1 << 20);
+	telemetry_render_openmetrics(&core, &page);
+	buf_char(&page, '\0');
+	assert_non_null(strstr(page.ptr, "\n# TYPE gleaner_scrapes_failed counter\n"
+					 "gleaner_scrapes_failed_total{reason=\"timeout\"} 2\n"
+					 "gleaner_scrapes_failed_created{reason=\"timeout\"} 1000.500000000\n"));
+	assert_non_null(strstr(page.ptr, "\ngleaner_scrapes_total 0\ngleaner_scrapes_created 1000.500000000\n"));
+	assert_non_null(strstr(page.ptr, "\n# TYPE gleaner_targets gauge\ngleaner_targets 0\n"));
+	page.len--;
+	assert_true(span_ends_with(buf_view(&page), SPAN("\n# EOF\n")));
+	assert_true(parse(&page, EXPO_OPENMETRICS) > 80);
 	buf_done(&page);
 	core_done(&core);
 }
@@ -131,6 +161,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_metric_is_documented_and_the_other_way_round),
 		cmocka_unit_test(the_page_is_prometheus_text),
+		cmocka_unit_test(the_page_is_openmetrics_with_start_times),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
