@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONNECTIONS = 32, WORKERS = 4, POOL = 2, BODY_MAX = 1 << 20 };
+enum { CONNECTIONS = 32, PREFORKED = 4, WORKERS = 4, POOL = 2, BODY_MAX = 1 << 20 };
 
 static uint64_t thread_ns(void)
 {
@@ -202,7 +202,7 @@ static void run_loop(const struct truth_server *server, int listener)
 static void run_processes(const struct truth_server *server, int listener)
 {
 	signal(SIGCHLD, SIG_IGN);
-	for (int i = 0; server->mode == TRUTH_PREFORK && i < 2; i++) {
+	for (int i = 0; server->mode == TRUTH_PREFORK && i < PREFORKED; i++) {
 		if (fork() != 0)
 			continue;
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -275,8 +275,10 @@ static void *desk_reader(void *arg)
 	for (;;) {
 		struct truth_request request;
 		uint64_t before = thread_ns();
-		if (!read_request(desk.fd, &request))
-			pause();
+		if (!read_request(desk.fd, &request)) {
+			close(desk.fd);
+			pause(); /* the desk and its workers stay; a server lives for some seconds */
+		}
 		pthread_mutex_lock(&desk.lock);
 		desk.request = request;
 		desk.parts = desk.unfinished = pool ? 1 : WORKERS;

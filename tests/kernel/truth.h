@@ -9,7 +9,7 @@
 enum truth_mode {
 	TRUTH_THREAD,   /* a thread per connection */
 	TRUTH_LOOP,     /* one thread, poll() */
-	TRUTH_PREFORK,  /* two processes that accept */
+	TRUTH_PREFORK,  /* four processes that accept */
 	TRUTH_FORK,     /* a process per connection */
 	TRUTH_POOL,     /* a reader hands over to one of two workers, which answers */
 	TRUTH_WORKERS,  /* a handler has four workers do the work, waits, and answers */
