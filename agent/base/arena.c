@@ -16,15 +16,22 @@ void arena_init(struct arena *arena, size_t max)
 	*arena = (struct arena){.max = max};
 }
 
+static void chunk_free(const struct arena *arena, struct arena_chunk *chunk)
+{
+	if (arena->secret)
+		explicit_bzero(chunk->data, chunk->used);
+	free(chunk);
+}
+
 void arena_done(struct arena *arena)
 {
 	struct arena_chunk *chunk = arena->chunks;
 	while (chunk) {
 		struct arena_chunk *next = chunk->next;
-		free(chunk);
+		chunk_free(arena, chunk);
 		chunk = next;
 	}
-	*arena = (struct arena){.max = arena->max};
+	*arena = (struct arena){.max = arena->max, .secret = arena->secret};
 }
 
 void arena_reset(struct arena *arena)
@@ -37,10 +44,12 @@ void arena_reset(struct arena *arena)
 	for (struct arena_chunk *chunk = arena->chunks; chunk;) {
 		struct arena_chunk *next = chunk->next;
 		if (chunk != largest)
-			free(chunk);
+			chunk_free(arena, chunk);
 		chunk = next;
 	}
 	if (largest) {
+		if (arena->secret)
+			explicit_bzero(largest->data, largest->used);
 		largest->next = NULL;
 		largest->used = 0;
 	}

@@ -102,6 +102,48 @@ static void a_buffer_never_passes_its_ceiling(void **state)
 	buf_done(&buf);
 }
 
+static void base64_is_read_as_it_is_written_and_not_otherwise(void **state)
+{
+	(void)state;
+	static const char *const pairs[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"},
+		{"foob", "Zm9vYg=="}, {"\xff\xfe\xfd", "//79"}};
+	static const char *const bad[] = {"Zg", "Zg=", "Z===", "=g==", "Zm9v\n", "Zh==", "Zm9=", "Zg==Zg==", "Zm-_"};
+	struct buf buf;
+	buf_init(&buf, 64);
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		buf_reset(&buf);
+		assert_int_equal(buf_base64(&buf, span_str(pairs[i][0])), 0);
+		test_assert_text(buf_view(&buf), pairs[i][1]);
+		buf_reset(&buf);
+		assert_int_equal(buf_unbase64(&buf, span_str(pairs[i][1])), 0);
+		test_assert_text(buf_view(&buf), pairs[i][0]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(buf_unbase64(&buf, span_str(bad[i])), -EBADMSG);
+	buf_done(&buf);
+}
+
+static void what_is_secret_is_overwritten(void **state)
+{
+	(void)state;
+	struct buf buf;
+	struct arena arena;
+	buf_init(&buf, 4096);
+	buf.secret = true;
+	assert_int_equal(buf_str(&buf, "secret"), 0);
+	assert_non_null(buf_reserve(&buf, 3000)); /* moves */
+	test_assert_text(buf_view(&buf), "secret");
+	buf_done(&buf);
+	assert_true(buf.secret);
+	arena_init(&arena, 4096);
+	arena.secret = true;
+	const char *text = arena_strdup(&arena, "secret");
+	arena_reset(&arena);
+	assert_string_equal(text, ""); /* its chunk is kept */
+	arena_done(&arena);
+	assert_true(arena.secret);
+}
+
 static void json_strings_are_valid_whatever_the_bytes(void **state)
 {
 	(void)state;
@@ -367,6 +409,8 @@ int main(void)
 		cmocka_unit_test(errors_read_from_the_outside_in),
 		cmocka_unit_test(escaped_bytes_are_printable_and_short),
 		cmocka_unit_test(a_buffer_never_passes_its_ceiling),
+		cmocka_unit_test(base64_is_read_as_it_is_written_and_not_otherwise),
+		cmocka_unit_test(what_is_secret_is_overwritten),
 		cmocka_unit_test(json_strings_are_valid_whatever_the_bytes),
 		cmocka_unit_test(json_strings_hold_no_control_character),
 		cmocka_unit_test(running_out_of_memory_is_an_error_and_no_leak),

@@ -10,10 +10,31 @@ void buf_init(struct buf *buf, size_t max)
 	*buf = (struct buf){.max = max};
 }
 
+static void give_back(struct buf *buf)
+{
+	if (buf->secret && buf->ptr)
+		explicit_bzero(buf->ptr, buf->cap);
+	free(buf->ptr);
+}
+
+/* realloc, but that a secret leaves no copy behind. */
+static char *resize(struct buf *buf, size_t cap)
+{
+	if (!buf->secret)
+		return realloc(buf->ptr, cap);
+	char *ptr = malloc(cap);
+	if (!ptr)
+		return NULL;
+	if (buf->len > 0)
+		memcpy(ptr, buf->ptr, buf->len);
+	give_back(buf);
+	return ptr;
+}
+
 void buf_done(struct buf *buf)
 {
-	free(buf->ptr);
-	*buf = (struct buf){.max = buf->max};
+	give_back(buf);
+	*buf = (struct buf){.max = buf->max, .secret = buf->secret};
 }
 
 void buf_reset(struct buf *buf)
@@ -36,7 +57,7 @@ char *buf_reserve(struct buf *buf, size_t more)
 			cap = 64;
 		if (cap < buf->len + more)
 			cap = buf->len + more;
-		char *ptr = realloc(buf->ptr, cap);
+		char *ptr = resize(buf, cap);
 		if (!ptr) {
 			buf->failed = -ENOMEM;
 			return NULL;
@@ -122,4 +143,41 @@ int buf_json(struct buf *buf, struct span s)
 		s = span_of(s.ptr + len, s.len - len);
 	}
 	return buf_char(buf, '"');
+}
+
+static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+int buf_base64(struct buf *out, struct span bytes)
+{
+	for (size_t i = 0; i < bytes.len; i += 3) {
+		uint32_t group = 0;
+		for (size_t k = 0; k < 3; k++)
+			group = group << 8 | (i + k < bytes.len ? (unsigned char)bytes.ptr[i + k] : 0);
+		for (size_t k = 0; k < 4; k++)
+			buf_char(out, i + k <= bytes.len ? base64_digits[group >> (18 - 6 * k) & 63] : '=');
+	}
+	return out->failed;
+}
+
+int buf_unbase64(struct buf *out, struct span text)
+{
+	size_t padding = span_ends_with(text, SPAN("==")) ? 2 : span_ends_with(text, SPAN("=")) ? 1 : 0;
+	if (text.len % 4 != 0)
+		return -EBADMSG;
+	for (size_t i = 0; i < text.len; i += 4) {
+		size_t digits = i + 4 == text.len ? 4 - padding : 4;
+		uint32_t group = 0;
+		for (size_t k = 0; k < 4; k++) {
+			const char *digit =
+				k < digits && text.ptr[i + k] ? strchr(base64_digits, text.ptr[i + k]) : NULL;
+			if (k < digits && !digit)
+				return -EBADMSG;
+			group = group << 6 | (digit ? (uint32_t)(digit - base64_digits) : 0);
+		}
+		if (group & ((UINT32_C(1) << 8 * (4 - digits)) - 1)) /* bits behind the last byte */
+			return -EBADMSG;
+		for (size_t k = 0; k + 1 < digits; k++)
+			buf_char(out, (char)(group >> (16 - 8 * k) & 255));
+	}
+	return out->failed;
 }

@@ -8,20 +8,22 @@
 
 static int read_all(int fd, struct buf *out)
 {
-	for (;;) {
-		size_t room = out->max - out->len < 4096 ? out->max - out->len + 1 : 4096;
+	char piece[4096];
+	int result = 1;
+	while (result > 0) {
 		/* One byte more than allowed, to tell "just fits" from "too long". */
-		char piece[4096];
+		size_t room = out->max - out->len < sizeof(piece) ? out->max - out->len + 1 : sizeof(piece);
 		ssize_t got = read(fd, piece, room);
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			return 0;
-		if (buf_append(out, piece, (size_t)got) < 0)
-			return out->failed;
+		if (got <= 0)
+			result = got < 0 ? -errno : 0;
+		else if (buf_append(out, piece, (size_t)got) < 0)
+			result = out->failed;
 	}
+	if (out->secret)
+		explicit_bzero(piece, sizeof(piece));
+	return result;
 }
 
 int file_read(const char *path, struct buf *out, struct error *err)

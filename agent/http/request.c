@@ -68,13 +68,15 @@ static long seconds(uint64_t ns)
 	return ns == 0 ? 0 : (long)((ns + NS_PER_SEC - 1) / NS_PER_SEC);
 }
 
-/* No proxy, redirect, cookie, netrc, authentication, HTTP/2 or HTTP/0.9; no signal; no compression of libcurl's. */
+/* No proxy, redirect, cookie, netrc, authentication or HTTP/0.9; no signal; no compression of libcurl's. */
 static int prepare_protocol(CURL *easy, const struct http_options *options)
 {
 	uint64_t idle_ns = options->max_idle_ns ? options->max_idle_ns : DEFAULT_MAX_IDLE_NS;
 	CURLcode code = 0;
 	code |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	code |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	code |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+		options->http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+	code |= curl_easy_setopt(easy, CURLOPT_PIPEWAIT, options->http2 ? 1L : 0L);
 	code |= curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
 	code |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	code |= curl_easy_setopt(easy, CURLOPT_PROXY, "");

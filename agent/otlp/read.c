@@ -120,15 +120,3 @@ void buf_hex(struct buf *out, struct span bytes)
 	for (size_t i = 0; i < bytes.len; i++)
 		buf_printf(out, "%02x", (unsigned char)bytes.ptr[i]);
 }
-
-void buf_base64(struct buf *out, struct span bytes)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	for (size_t i = 0; i < bytes.len; i += 3) {
-		uint32_t group = 0;
-		for (size_t k = 0; k < 3; k++)
-			group = group << 8 | (i + k < bytes.len ? (unsigned char)bytes.ptr[i + k] : 0);
-		for (size_t k = 0; k < 4; k++)
-			buf_char(out, i + k <= bytes.len ? digits[group >> (18 - 6 * k) & 63] : '=');
-	}
-}

@@ -38,4 +38,3 @@ struct double_text {
 struct double_text double_shortest(double value);
 
 void buf_hex(struct buf *out, struct span bytes);
-void buf_base64(struct buf *out, struct span bytes);

@@ -27,8 +27,8 @@ enum {
 	MAX_RATIO = 100,                /* inflated to compressed, */
 	RATIO_FREE_BYTES = 1024 * 1024, /* beyond these */
 	ERROR_PAGE_BYTES = 64 * 1024, /* of an unwanted status: read and dropped, so that the connection can be kept */
-	MAX_TEXT_BYTES = 1024 * 1024, /* URL and CA certificates */
-	SMALL_BODY_BYTES = 1024 * 1024, /* no common ceiling for bodies up to this */
+	MAX_TEXT_BYTES = 4 * 1024 * 1024, /* URL and credentials */
+	SMALL_BODY_BYTES = 1024 * 1024,   /* no common ceiling for bodies up to this */
 };
 
 struct scrape_fetch {
@@ -79,6 +79,7 @@ int scrape_fetch_new(struct http *http, struct scrape_memory *memory, struct scr
 	fetch->http = http;
 	fetch->memory = memory;
 	buf_init(&fetch->text, MAX_TEXT_BYTES);
+	fetch->text.secret = true;
 	*ret_fetch = fetch;
 	return 0;
 }
@@ -130,10 +131,11 @@ static void body_failed(struct scrape_fetch *fetch, struct scrape_fetch_result *
 		fail(result, "memory", "out of memory for the body");
 }
 
+/* Whether the credentials may be to blame has a word of its own: the core looks for newer ones then. */
 static void status_failed(unsigned status, struct scrape_fetch_result *result)
 {
 	const char *text = http_status_text(status);
-	fail(result, "http_status", "");
+	fail(result, status == 401 || status == 403 ? SCRAPE_UNAUTHORIZED : "http_status", "");
 	error_set(&result->error, 0, "server returned HTTP status %u%s%s", status, text[0] ? " " : "", text);
 }
 
@@ -231,6 +233,12 @@ static void format_seconds(uint64_t ns, char *text, size_t size)
 	text[len] = '\0';
 }
 
+struct texts {
+	const char *url, *authorization; /* authorization: NULL: none */
+};
+
+#define AUTHORIZATION "Authorization: "
+
 /* Room was made for all texts at once, so none moves when the next one comes. */
 static const char *keep_text(struct buf *text, struct span s)
 {
@@ -242,20 +250,42 @@ static const char *keep_text(struct buf *text, struct span s)
 	return at;
 }
 
-/* The texts of the request. Go takes any certificate of a CA file for an anchor; so partial_chain. */
-static int make_texts(struct scrape_fetch *fetch, const struct target *target, const char **ret_url)
+static const char *keep_header(struct buf *text, struct span value)
+{
+	const char *at = text->ptr + text->len;
+	if (value.len == 0)
+		return NULL;
+	buf_str(text, AUTHORIZATION);
+	keep_text(text, value);
+	return at;
+}
+
+/* The texts of the request: copies, for the job may get other credentials while it is under way. Go takes any certificate of a CA file for
+ * an anchor; so partial_chain.
+ *
+ * Who receives the Authorization header: the other end of connected_fd, or of a connection that was kept from one, and nobody else. The
+ * core connected it to the target's own address (agent/core/dial.c); this process cannot dial; redirects are not followed. */
+static int make_texts(struct scrape_fetch *fetch, const struct target *target, struct texts *ret_texts)
 {
 	const struct target_job *job = target->job;
+	const struct target_credentials *credentials = job->credentials;
 	bool https = span_eq(target->scheme, SPAN("https"));
-	struct span ca = https ? job->tls_ca : SPAN_NONE, server_name = https ? job->tls_server_name : SPAN_NONE;
+	struct span none = SPAN_NONE, ca = https ? credentials->ca : none, cert = https ? credentials->cert : none,
+		    key = https ? credentials->key : none, server_name = https ? credentials->server_name : none;
 	buf_reset(&fetch->text);
-	if (!buf_reserve(&fetch->text, target->url.len + ca.len + server_name.len + 3))
+	if (!buf_reserve(&fetch->text, target->url.len + ca.len + cert.len + key.len + server_name.len +
+					       sizeof(AUTHORIZATION) + credentials->authorization.len + 6))
 		return fetch->text.failed;
-	*ret_url = keep_text(&fetch->text, target->url);
+	ret_texts->url = keep_text(&fetch->text, target->url);
+	ret_texts->authorization = keep_header(&fetch->text, credentials->authorization);
 	fetch->tls = (struct http_tls){.ca = keep_text(&fetch->text, ca),
+		.cert = keep_text(&fetch->text, cert),
+		.key = keep_text(&fetch->text, key),
 		.server_name = keep_text(&fetch->text, server_name),
 		.insecure_skip_verify = job->tls_insecure_skip_verify,
-		.partial_chain = true};
+		.partial_chain = true,
+		.min_version = job->tls_min_version,
+		.max_version = job->tls_max_version};
 	return 0;
 }
 
@@ -277,9 +307,9 @@ int scrape_fetch_start(struct scrape_fetch *fetch, const struct target *target, 
 	uint64_t max_body_bytes, uint64_t timeout_ns, struct scrape_body *body,
 	void (*done)(void *arg, const struct scrape_fetch_result *result), void *arg, struct error *err)
 {
-	const char *url = NULL;
-	int result = make_texts(fetch, target, &url);
-	if (result < 0 || !url) {
+	struct texts texts = {NULL, NULL};
+	int result = make_texts(fetch, target, &texts);
+	if (result < 0 || !texts.url) {
 		if (connected_fd >= 0)
 			close(connected_fd);
 		return error_set(
@@ -294,8 +324,8 @@ int scrape_fetch_start(struct scrape_fetch *fetch, const struct target *target, 
 	snprintf(timeout, sizeof(timeout), "X-Prometheus-Scrape-Timeout-Seconds: %s", seconds);
 	const char *headers[] = {"Accept: " ACCEPT,
 		target->job->enable_compression ? "Accept-Encoding: gzip" : "Accept-Encoding: identity",
-		"User-Agent: gleaner/" GLEANER_VERSION, timeout, NULL};
-	struct http_request request = {.url = url,
+		"User-Agent: gleaner/" GLEANER_VERSION, timeout, texts.authorization, NULL};
+	struct http_request request = {.url = texts.url,
 		.headers = headers,
 		.timeout_ns = timeout_ns,
 		.max_body_bytes = fetch->limit_bytes,

@@ -15,6 +15,7 @@ struct fixture {
 	struct http *http;
 	struct test_server *server;
 	struct scrape_fetch *fetch;
+	struct target_credentials credentials;
 	struct target_job job;
 	struct target target;
 	struct scrape_body body;
@@ -32,18 +33,25 @@ static void fetched(void *arg, const struct scrape_fetch_result *result)
 	loop_stop(f->loop);
 }
 
-static void start(struct fixture *f, bool dials, const struct test_reply *replies, size_t count,
-	const struct test_certificate *tls)
+static void start_server(struct fixture *f, bool dials, const struct test_reply *replies, size_t count,
+	const struct test_certificate *tls, const char *client_ca)
 {
 	*f = (struct fixture){.max_body_bytes = 64 << 20, .memory.max_bytes = 128 << 20};
-	f->server = test_server_start(replies, count, tls, NULL);
+	f->server = test_server_start(replies, count, tls, client_ca);
 	assert_int_equal(loop_new(&f->loop), 0);
 	assert_int_equal(http_new(f->loop, (struct http_options){.max_connections = 4, .dials = dials}, &f->http), 0);
 	assert_int_equal(scrape_fetch_new(f->http, &f->memory, &f->fetch), 0);
+	f->job.credentials = &f->credentials;
 	f->target = (struct target){.job = &f->job,
 		.scheme = tls ? SPAN("https") : SPAN("http"),
 		.url = span_str(test_server_url(f->server, "/metrics?a=b")),
 		.timeout_ns = 5 * NS_PER_SEC};
+}
+
+static void start(struct fixture *f, bool dials, const struct test_reply *replies, size_t count,
+	const struct test_certificate *tls)
+{
+	start_server(f, dials, replies, count, tls, NULL);
 }
 
 static void finish(struct fixture *f)
@@ -158,10 +166,103 @@ static void tls_of_the_job_is_used(void **state)
 	test_certificate_make("ca", NULL, NULL, &ca);
 	test_certificate_make("pod", "DNS:pod.example", &ca, &node);
 	start(&f, true, replies, 1, &node);
-	f.job.tls_ca = span_str(ca.cert);
+	f.credentials.ca = span_str(ca.cert);
 	fetch(&f);
 	check_failure(&f, "tls_verify", "TLS: certificate is for DNS:pod.example, not 127.0.0.1");
-	f.job.tls_server_name = SPAN("pod.example");
+	f.credentials.server_name = SPAN("pod.example");
+	fetch(&f);
+	check_ok(&f, "up 1\n");
+	finish(&f);
+}
+
+static void credentials_are_sent_as_they_are_now(void **state)
+{
+	(void)state;
+	START({.bytes = OK_UP});
+	f.credentials.authorization = SPAN("Basic dXNlcjpwYXNz");
+	fetch(&f);
+	check_ok(&f, "up 1\n");
+	struct target_credentials rotated = {.authorization = SPAN("Bearer two")};
+	f.job.credentials = &rotated;
+	fetch(&f);
+	check_ok(&f, "up 1\n");
+	struct span first = test_server_request(f.server, 0), second = test_server_request(f.server, 1);
+	assert_non_null(memmem(first.ptr, first.len, "\r\nAuthorization: Basic dXNlcjpwYXNz\r\n", 37));
+	assert_non_null(memmem(second.ptr, second.len, "\r\nAuthorization: Bearer two\r\n", 29));
+	finish(&f);
+}
+
+/* The redirect's target would get the header, if anybody went there. */
+static void a_redirect_is_the_end_of_a_scrape_and_takes_nothing_elsewhere(void **state)
+{
+	(void)state;
+	const struct test_reply elsewhere[] = {{.bytes = OK_UP}};
+	struct test_server *other = test_server_start(elsewhere, 1, NULL, NULL);
+	char redirect[256];
+	snprintf(redirect, sizeof(redirect),
+		"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%u/metrics\r\nContent-Length: 0\r\n\r\n",
+		test_server_port(other));
+	START({.bytes = redirect});
+	f.credentials.authorization = SPAN("Bearer secret");
+	fetch(&f);
+	check_failure(&f, "http_status", "server returned HTTP status 302 Found");
+	assert_int_equal(test_server_connections(other), 0);
+	finish(&f);
+	test_server_stop(other);
+}
+
+static void a_refusal_of_the_credentials_has_a_word_of_its_own(void **state)
+{
+	(void)state;
+	START({.bytes = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"},
+		{.bytes = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"});
+	fetch(&f);
+	check_failure(&f, "unauthorized", "server returned HTTP status 401 Unauthorized");
+	fetch(&f);
+	check_failure(&f, "unauthorized", "server returned HTTP status 403 Forbidden");
+	assert_int_equal(test_server_requests(f.server), 2); /* no challenge is answered */
+	finish(&f);
+}
+
+static void a_client_certificate_is_shown_to_who_asks_for_one(void **state)
+{
+	(void)state;
+	struct test_certificate ca, node, client, stranger;
+	const struct test_reply replies[] = {{.bytes = OK_UP}};
+	test_certificate_make("ca", NULL, NULL, &ca);
+	test_certificate_make("pod", "IP:127.0.0.1", &ca, &node);
+	test_certificate_make("gleaner", "DNS:gleaner", &ca, &client);
+	test_certificate_make("stranger", "DNS:stranger", NULL, &stranger);
+	struct fixture f;
+	start_server(&f, true, replies, 1, &node, ca.cert);
+	f.credentials.ca = span_str(ca.cert);
+	fetch(&f);
+	assert_false(f.result.ok);
+	f.credentials.cert = span_str(stranger.cert);
+	f.credentials.key = span_str(stranger.key);
+	fetch(&f);
+	assert_false(f.result.ok);
+	f.credentials.cert = span_str(client.cert);
+	f.credentials.key = span_str(client.key);
+	fetch(&f);
+	check_ok(&f, "up 1\n");
+	f.job.tls_min_version = f.job.tls_max_version = 12;
+	fetch(&f);
+	check_ok(&f, "up 1\n");
+	finish(&f);
+}
+
+static void any_certificate_will_do_when_the_job_says_so(void **state)
+{
+	(void)state;
+	struct test_certificate own;
+	const struct test_reply replies[] = {{.bytes = OK_UP}};
+	struct fixture f;
+	test_certificate_make("pod", "DNS:elsewhere", NULL, &own);
+	start(&f, true, replies, 1, &own);
+	fetch(&f);
+	check_failure(&f, "tls_verify", f.result.error.text);
+	f.job.tls_insecure_skip_verify = true;
 	fetch(&f);
 	check_ok(&f, "up 1\n");
 	finish(&f);
@@ -388,6 +489,7 @@ static int attempt_fetch(void *arg)
 {
 	struct test_server *server = arg;
 	struct fixture f = {.server = server};
+	f.job.credentials = &f.credentials;
 	f.target = (struct target){.job = &f.job,
 		.scheme = SPAN("http"),
 		.url = span_str(test_server_url(server, "/")),
@@ -431,6 +533,11 @@ int main(void)
 		cmocka_unit_test(compression_is_asked_for_when_the_job_says_so),
 		cmocka_unit_test(fetch_needs_a_socket_then_keeps_it),
 		cmocka_unit_test(tls_of_the_job_is_used),
+		cmocka_unit_test(credentials_are_sent_as_they_are_now),
+		cmocka_unit_test(a_redirect_is_the_end_of_a_scrape_and_takes_nothing_elsewhere),
+		cmocka_unit_test(a_refusal_of_the_credentials_has_a_word_of_its_own),
+		cmocka_unit_test(a_client_certificate_is_shown_to_who_asks_for_one),
+		cmocka_unit_test(any_certificate_will_do_when_the_job_says_so),
 		cmocka_unit_test(only_status_200_is_a_success),
 		cmocka_unit_test(a_large_body_needs_room_beside_the_others),
 		cmocka_unit_test(a_small_body_needs_none),

@@ -20,17 +20,16 @@ static void job_release(struct scraper_job *job)
 		job_free(job);
 }
 
-static int job_new(uint64_t id, struct span packed, struct scraper_job **ret_job)
+/* unpacked: a reference is taken. */
+static int job_new(uint64_t id, struct target_job *unpacked, struct scraper_job **ret_job)
 {
 	struct scraper_job *job = calloc(1, sizeof(*job));
 	struct error err = {""};
 	if (!job)
 		return -ENOMEM;
 	job->id = id;
-	int result = target_job_unpack(packed, &job->job);
-	if (result == 0)
-		result = relabel_compile(
-			job->job->metric_rules, job->job->metric_rule_count, &job->metric_relabel, &err);
+	job->job = target_job_ref(unpacked);
+	int result = relabel_compile(job->job->metric_rules, job->job->metric_rule_count, &job->metric_relabel, &err);
 	if (result < 0) {
 		job_free(job);
 		return result;
@@ -49,21 +48,34 @@ void scraper_remove_job(struct scraper *scraper, uint64_t id)
 		job_free(job);
 }
 
-void scraper_put_job(struct scraper *scraper, uint64_t id, struct span packed)
+static int job_add(struct scraper *scraper, uint64_t id, struct target_job *unpacked)
 {
 	struct scraper_job *job;
-	int result = job_new(id, packed, &job);
-	if (result < 0) {
-		scraper_fail(scraper, "job", result);
-		return;
-	}
-	scraper_remove_job(scraper, id);
+	int result = job_new(id, unpacked, &job);
+	if (result < 0)
+		return result;
 	result = map_put(&scraper->jobs, span_u64(&job->id), job);
 	job->current = result == 0;
-	if (result < 0) {
+	if (result < 0)
 		job_free(job);
-		scraper_fail(scraper, "job", result);
+	return result;
+}
+
+/* The id is a hash of all but the credentials: a job that is known already brings others of these, and nothing else. */
+void scraper_put_job(struct scraper *scraper, uint64_t id, struct span packed)
+{
+	struct target_job *unpacked;
+	struct scraper_job *known = map_get(&scraper->jobs, span_u64(&id));
+	int result = target_job_unpack(packed, &unpacked);
+	if (result == 0) {
+		if (known)
+			target_job_set_credentials(known->job, unpacked->credentials);
+		else
+			result = job_add(scraper, id, unpacked);
+		target_job_unref(unpacked);
 	}
+	if (result < 0)
+		scraper_fail(scraper, "job", result);
 }
 
 /* ---- targets ---------------------------------------------------------------------- */

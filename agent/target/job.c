@@ -1,10 +1,11 @@
 /* A job: one scrape_config with the global defaults in, everything copied, ready for use. */
+#include "credentials.h"
 #include "pack.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-enum { CA_MAX_BYTES = 1 << 20, JOB_MAX_BYTES = 16 << 20 };
+enum { JOB_MAX_BYTES = 16 << 20 };
 
 #define DEFAULT_METRICS_PATH "/metrics"
 #define DEFAULT_SCHEME       "http"
@@ -130,8 +131,10 @@ static int fill(struct target_job *job, const struct target_job_options *options
 	job->metric_rule_count = options->metric_relabel_configs.count;
 	job->metric_rules =
 		copy_rules(arena, options->metric_relabel_configs.items, options->metric_relabel_configs.count, &ok);
-	job->tls_server_name = copy_span(arena, options->tls_config.server_name, &ok);
 	job->tls_insecure_skip_verify = options->tls_config.insecure_skip_verify;
+	job->tls_min_version = credentials_tls_version(options->tls_config.min_version);
+	job->tls_max_version = credentials_tls_version(options->tls_config.max_version);
+	job->of_kubelet = options->of_kubelet;
 	return ok ? merge_times(job, options, global, err) : error_set(err, ENOMEM, "out of memory");
 }
 
@@ -148,41 +151,26 @@ static int compile_rules(struct target_job *job, const struct target_job_options
 	return result < 0 ? error_wrap(err, -result, "metric_relabel_configs") : 0;
 }
 
-static int read_ca(struct target_job *job, const char *ca_file, struct error *err)
-{
-	job->tls_ca = SPAN("");
-	if (!ca_file)
-		return 0;
-	struct buf text;
-	buf_init(&text, CA_MAX_BYTES);
-	int result = file_read(ca_file, &text, err);
-	if (result == 0) {
-		job->tls_ca = span_of(arena_spandup(&job->arena, buf_view(&text)), text.len);
-		result = job->tls_ca.ptr ? 0 : error_set(err, ENOMEM, "out of memory");
-	}
-	buf_done(&text);
-	return result < 0 ? error_wrap(err, -result, "tls_config.ca_file") : 0;
-}
-
-/* `packed` is of what target_job_pack writes (while both hashes are 0), `content` of the target rules, too. */
+/* `packed` is of what target_job_pack writes but for the credentials (while both hashes are 0), `content` of the target rules, too. */
 static int hash_content(struct target_job *job, const struct target_job_options *options, struct error *err)
 {
 	struct buf bytes;
 	buf_init(&bytes, JOB_MAX_BYTES);
-	target_job_pack(job, &bytes);
-	bool fits = bytes.len <= TARGET_PACKED_MAX;
+	pack_job_body(job, &bytes);
+	bool fits = bytes.len <= TARGET_BODY_MAX;
 	uint64_t packed = hash_bytes(buf_view(&bytes), 0);
 	pack_rules(options->relabel_configs.items, options->relabel_configs.count, &bytes);
 	pack_pairs(&job->external_labels, &bytes);
 	pack_pairs(&job->resource_attributes, &bytes);
+	buf_char(&bytes, (char)job->of_kubelet);
 	uint64_t content = hash_bytes(buf_view(&bytes), 0);
 	int result = bytes.failed;
 	buf_done(&bytes);
 	if (result < 0)
 		return error_set(err, -result, "%s", result == -ENOMEM ? "out of memory" : "too large");
 	if (!fits)
-		return error_set(err, EINVAL, "larger than %d MiB, rules, parameters and certificates together",
-			TARGET_PACKED_MAX >> 20);
+		return error_set(
+			err, EINVAL, "larger than %d MiB, rules and parameters together", TARGET_BODY_MAX >> 20);
 	job->packed = packed;
 	job->content = content;
 	return 0;
@@ -199,8 +187,11 @@ int target_job_new(const struct target_job_options *options, const struct target
 	int result = fill(job, options, global, err);
 	if (result == 0)
 		result = compile_rules(job, options, err);
+	const char *key = NULL;
 	if (result == 0)
-		result = read_ca(job, options->tls_config.ca_file, err);
+		result = target_check_credentials(options, &key, err);
+	if (result == 0)
+		result = credentials_new(options, &job->credentials, err);
 	if (result == 0)
 		result = hash_content(job, options, err);
 	if (result < 0) {
@@ -222,6 +213,14 @@ void target_job_unref(struct target_job *job)
 	if (!job || --job->refs > 0)
 		return;
 	relabel_free(job->relabel);
+	target_credentials_unref(job->credentials);
 	arena_done(&job->arena);
 	free(job);
+}
+
+void target_job_set_credentials(struct target_job *job, struct target_credentials *credentials)
+{
+	struct target_credentials *old = job->credentials;
+	job->credentials = target_credentials_ref(credentials);
+	target_credentials_unref(old);
 }

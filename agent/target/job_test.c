@@ -275,8 +275,8 @@ static void the_ca_file_is_read_into_the_job(void **state)
 	struct target_job_options options = {.job_name = "web", .tls_config = {.ca_file = path, .server_name = "n"}};
 	struct target_job *job = make(&options, &global);
 	unlink(path);
-	test_assert_text(job->tls_ca, "PEM\n");
-	test_assert_text(job->tls_server_name, "n");
+	test_assert_text(job->credentials->ca, "PEM");
+	test_assert_text(job->credentials->server_name, "n");
 	target_job_unref(job);
 }
 
@@ -294,7 +294,7 @@ static void a_job_that_no_message_holds_is_refused(void **state)
 	struct target_job *job = NULL;
 	struct error err = {""};
 	assert_int_equal(target_job_new(&options, &global, &job, &err), -EINVAL);
-	assert_string_equal(err.text, "job `web`: larger than 4 MiB, rules, parameters and certificates together");
+	assert_string_equal(err.text, "job `web`: larger than 3 MiB, rules and parameters together");
 	free(text);
 }
 

@@ -2,7 +2,7 @@
  *
  * Two rules are ours: a static target is on this host, and identity encoding is asked for unless enable_compression says otherwise.
  */
-#include "gleaner/target.h"
+#include "credentials.h"
 
 #include <errno.h>
 
@@ -136,6 +136,8 @@ static int job_check(void *object, struct arena *arena, const char **ret_key, st
 		error_set(err, EINVAL, "`%s` is not http or https", escape_bytes(scheme).text);
 		return blame(ret_key, "scheme");
 	}
+	if (target_check_credentials(job, ret_key, err) < 0)
+		return -EINVAL;
 	if (check_params(&job->params, err) < 0)
 		return blame(ret_key, "params");
 	if (check_protocol(job->fallback_scrape_protocol, err) < 0)
@@ -149,7 +151,6 @@ static int job_check(void *object, struct arena *arena, const char **ret_key, st
 #define JOB(field)           offsetof(struct target_job_options, field)
 #define STATIC(field)        offsetof(struct target_static_config, field)
 #define SD(field)            offsetof(struct target_kubernetes_sd, field)
-#define TLS(field)           offsetof(struct target_tls_options, field)
 #define NONE_BELOW_1MS       .min = NS_PER_MS
 #define FALLS_BACK_TO_GLOBAL " Not given: that of `global`."
 
@@ -288,35 +289,6 @@ static const struct option_table kubernetes_table = {
 	.unsupported = kubernetes_unsupported,
 };
 
-static const struct option tls_options[] = {
-	{.name = "ca_file",
-		.kind = OPTION_STRING,
-		.offset = TLS(ca_file),
-		.help = "PEM file with the authorities that may have signed a target's certificate; not given: the "
-			"system's."},
-	{.name = "server_name",
-		.kind = OPTION_STRING,
-		.offset = TLS(server_name),
-		.help = "Name that the certificate must have; not given: the host of the address."},
-	{.name = "insecure_skip_verify",
-		.kind = OPTION_BOOL,
-		.offset = TLS(insecure_skip_verify),
-		.value = "false",
-		.help = "Accept any certificate."},
-	{.name = NULL},
-};
-
-static const char *const tls_unsupported[] = {"ca", "ca_ref", "cert", "cert_file", "cert_ref", "key", "key_file",
-	"key_ref", "max_version", "min_version", NULL};
-
-static const struct option_table tls_table = {
-	.name = "tls_config",
-	.help = "TLS of the scrapes of a job whose scheme is https.",
-	.size = sizeof(struct target_tls_options),
-	.options = tls_options,
-	.unsupported = tls_unsupported,
-};
-
 static const struct option job_options[] = {
 	{.name = "job_name",
 		.kind = OPTION_STRING,
@@ -398,20 +370,53 @@ static const struct option job_options[] = {
 		.offset = JOB(kubernetes_sd_configs),
 		.fields = &kubernetes_table,
 		.help = "Discovery of this node's pods."},
+	{.name = "basic_auth",
+		.kind = OPTION_OBJECT,
+		.offset = JOB(basic_auth),
+		.given_offset = JOB(basic_auth_given),
+		.fields = &credentials_basic_table,
+		.help = "User name and password. At most one of basic_auth, authorization and bearer_token. They go to "
+			"the address of the target and nowhere else."},
+	{.name = "authorization",
+		.kind = OPTION_OBJECT,
+		.offset = JOB(authorization),
+		.given_offset = JOB(authorization_given),
+		.fields = &credentials_authorization_table,
+		.help = "An Authorization header, such as a bearer token."},
+	{.name = "bearer_token",
+		.kind = OPTION_STRING,
+		.offset = JOB(bearer_token),
+		.secret = true,
+		.help = "Old name of authorization.credentials."},
+	{.name = "bearer_token_file",
+		.kind = OPTION_STRING,
+		.offset = JOB(bearer_token_file),
+		.help = "Old name of authorization.credentials_file."},
 	{.name = "tls_config",
 		.kind = OPTION_OBJECT,
 		.offset = JOB(tls_config),
-		.fields = &tls_table,
+		.fields = &credentials_tls_table,
 		.help = "TLS of the scrapes, for scheme https."},
+	{.name = "follow_redirects",
+		.kind = OPTION_BOOL,
+		.offset = JOB(follow_redirects),
+		.value = "false",
+		.help = "Without effect, and `true` gives a warning: a redirect is never followed, for it may lead a "
+			"scrape and its credentials off the node. The scrape fails with the status, such as 302."},
+	{.name = "enable_http2",
+		.kind = OPTION_BOOL,
+		.offset = JOB(enable_http2),
+		.value = "false",
+		.help = "Without effect: targets are scraped with HTTP/1.1, one request at a time on a kept "
+			"connection."},
 	{.name = NULL},
 };
 
-static const char *const job_unsupported[] = {"always_scrape_classic_histograms", "authorization", "azure_sd_configs",
-	"basic_auth", "bearer_token", "bearer_token_file", "consul_sd_configs", "convert_classic_histograms_to_nhcb",
-	"digitalocean_sd_configs", "dns_sd_configs", "docker_sd_configs", "dockerswarm_sd_configs", "ec2_sd_configs",
-	"enable_http2", "eureka_sd_configs", "file_sd_configs", "follow_redirects", "gce_sd_configs",
-	"hetzner_sd_configs", "http_headers", "http_sd_configs", "ionos_sd_configs", "keep_dropped_targets",
-	"kuma_sd_configs", "lightsail_sd_configs", "linode_sd_configs", "marathon_sd_configs",
+static const char *const job_unsupported[] = {"always_scrape_classic_histograms", "azure_sd_configs",
+	"consul_sd_configs", "convert_classic_histograms_to_nhcb", "digitalocean_sd_configs", "dns_sd_configs",
+	"docker_sd_configs", "dockerswarm_sd_configs", "ec2_sd_configs", "eureka_sd_configs", "file_sd_configs",
+	"gce_sd_configs", "hetzner_sd_configs", "http_headers", "http_sd_configs", "ionos_sd_configs",
+	"keep_dropped_targets", "kuma_sd_configs", "lightsail_sd_configs", "linode_sd_configs", "marathon_sd_configs",
 	"metric_name_escaping_scheme", "metric_name_validation_scheme", "native_histogram_bucket_limit",
 	"native_histogram_min_bucket_factor", "nerve_sd_configs", "no_proxy", "nomad_sd_configs", "oauth2",
 	"openstack_sd_configs", "ovhcloud_sd_configs", "proxy_connect_header", "proxy_from_environment", "proxy_url",

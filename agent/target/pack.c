@@ -4,14 +4,15 @@
  *   span     as text, never NULL
  *   list     u32 count, then the elements
  *
- *   job      u8 version 1 | u8 flags | u64 content | u64 packed | span name | u64 interval, timeout (ns) | span metrics_path, scheme
+ *   job      u8 version 2 | u8 flags | u64 content | u64 packed | span name | u64 interval, timeout (ns) | span metrics_path, scheme
  *            | list params (text name, list of text) | u64 sample, body_size, label, name_length, value_length, target limit
- *            | list metric rules | span tls_ca, tls_server_name
+ *            | list metric rules | u8 tls min, max version | credentials
+ *   credentials   span authorization, ca, cert, key, server_name
  *   flags    1 honor_labels, 2 honor_timestamps, 4 track_timestamps_staleness, 8 enable_compression, 16 extra_scrape_metrics,
  *            32 fallback_openmetrics, 64 tls_insecure_skip_verify
  *   rule     u8 action | u64 modulus | text separator, regex, target_label, replacement | list of text source_labels
  *
- *   target   u8 version 1 | u64 key | u64 content | body
+ *   target   u8 version 2 | u64 key | u64 content | body
  *   body     u8 origin | u16 port | u64 interval, timeout (ns) | span pod_uid, scheme, host, url | labels | labels resource
  *   labels   list of span name, span value; sorted by name, no name twice, no value empty
  *
@@ -20,11 +21,13 @@
  */
 #include "pack.h"
 
+#include "credentials.h"
+
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 
-enum { PACK_VERSION = 1, TEXT_NULL = -1 };
+enum { PACK_VERSION = 2, TEXT_NULL = -1 };
 
 enum {
 	FLAG_HONOR_LABELS = 1,
@@ -127,7 +130,7 @@ static uint8_t job_flags(const struct target_job *job)
 			 (job->tls_insecure_skip_verify ? FLAG_TLS_INSECURE : 0));
 }
 
-int target_job_pack(const struct target_job *job, struct buf *out)
+int pack_job_body(const struct target_job *job, struct buf *out)
 {
 	put_u8(out, PACK_VERSION);
 	put_u8(out, job_flags(job));
@@ -150,8 +153,20 @@ int target_job_pack(const struct target_job *job, struct buf *out)
 	put_u64(out, job->limits.label_value_length_limit);
 	put_u64(out, job->limits.target_limit);
 	pack_rules(job->metric_rules, job->metric_rule_count, out);
-	put_span(out, job->tls_ca);
-	put_span(out, job->tls_server_name);
+	put_u8(out, (uint8_t)job->tls_min_version);
+	put_u8(out, (uint8_t)job->tls_max_version);
+	return out->failed;
+}
+
+int target_job_pack(const struct target_job *job, struct buf *out)
+{
+	const struct target_credentials *credentials = job->credentials;
+	pack_job_body(job, out);
+	put_span(out, credentials->authorization);
+	put_span(out, credentials->ca);
+	put_span(out, credentials->cert);
+	put_span(out, credentials->key);
+	put_span(out, credentials->server_name);
 	return out->failed;
 }
 
@@ -359,6 +374,34 @@ static void take_flags(struct reader *reader, struct target_job *job)
 	job->tls_insecure_skip_verify = flags & FLAG_TLS_INSECURE;
 }
 
+static int take_tls_version(struct reader *reader)
+{
+	uint8_t version = take_u8(reader);
+	reader_require(reader, version == 0 || (version >= 10 && version <= 13));
+	return version;
+}
+
+/* A span with an arena of its own; the bytes it came in are overwritten, for they live as long as the job. */
+static struct span take_secret(struct reader *reader, struct arena *arena)
+{
+	struct span taken = take_span(reader);
+	struct span kept = span_of(arena_spandup(arena, taken), taken.len);
+	if (!kept.ptr && !reader->failed)
+		reader->failed = -ENOMEM;
+	if (taken.len > 0)
+		explicit_bzero((char *)(uintptr_t)taken.ptr, taken.len);
+	return kept.ptr ? kept : SPAN("");
+}
+
+static void take_credentials(struct reader *reader, struct target_credentials *credentials)
+{
+	credentials->authorization = take_secret(reader, &credentials->arena);
+	credentials->ca = take_secret(reader, &credentials->arena);
+	credentials->cert = take_secret(reader, &credentials->arena);
+	credentials->key = take_secret(reader, &credentials->arena);
+	credentials->server_name = take_secret(reader, &credentials->arena);
+}
+
 static int take_job(struct reader *reader, struct target_job *job)
 {
 	reader_require(reader, take_u8(reader) == PACK_VERSION);
@@ -377,8 +420,9 @@ static int take_job(struct reader *reader, struct target_job *job)
 	job->limits.label_value_length_limit = take_u64(reader);
 	job->limits.target_limit = take_u64(reader);
 	job->metric_rules = take_rules(reader, &job->metric_rule_count);
-	job->tls_ca = take_span(reader);
-	job->tls_server_name = take_span(reader);
+	job->tls_min_version = take_tls_version(reader);
+	job->tls_max_version = take_tls_version(reader);
+	take_credentials(reader, job->credentials);
 	reader_require(reader, reader->at == reader->end);
 	return reader->failed;
 }
@@ -393,8 +437,9 @@ int target_job_unpack(struct span packed, struct target_job **ret_job)
 	job->refs = 1;
 	/* The bytes and what is made of them: the worst is a list of empty strings, 5 bytes and a pointer each. */
 	arena_init(&job->arena, (size_t)TARGET_PACKED_MAX * 8);
+	job->credentials = credentials_empty();
 	struct reader reader = reader_init(packed, &job->arena);
-	int result = take_job(&reader, job);
+	int result = job->credentials ? take_job(&reader, job) : -ENOMEM;
 	if (result < 0)
 		target_job_unref(job);
 	else
@@ -408,7 +453,7 @@ static int take_target(struct reader *reader, struct target *target)
 	target->key = take_u64(reader);
 	target->content = take_u64(reader);
 	uint8_t origin = take_u8(reader);
-	reader_require(reader, origin == TARGET_STATIC || origin == TARGET_POD);
+	reader_require(reader, origin <= TARGET_KUBELET);
 	target->origin = (enum target_origin)origin;
 	target->port = take_u16(reader);
 	take_times(reader, &target->interval_ns, &target->timeout_ns);

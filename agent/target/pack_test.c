@@ -27,7 +27,14 @@ static int setup(void **state)
 		.fallback_scrape_protocol = "OpenMetricsText1.0.0",
 		.limits = {1, 2, 3, 4, 5, 6},
 		.metric_relabel_configs = {rules, 2},
-		.tls_config = {.server_name = "n", .insecure_skip_verify = true}};
+		.basic_auth_given = true,
+		.basic_auth = {.username = "user", .password = "pass"},
+		.tls_config = {.ca = "CA",
+			.cert = "CERT",
+			.key = "KEY",
+			.server_name = "n",
+			.insecure_skip_verify = true,
+			.min_version = "TLS11"}};
 	struct label items[] = {{SPAN("__address__"), SPAN("[fd00::1]:81")},
 		{SPAN("__meta_kubernetes_pod_uid"), SPAN("u")}, {SPAN("a"), SPAN("b")}};
 	struct packed *packed = calloc(1, sizeof(*packed));
@@ -78,7 +85,13 @@ static void a_job_arrives_as_it_was_sent(void **state)
 	assert_string_equal(job->metric_rules[0].regex, "x(.*)");
 	assert_null(job->metric_rules[1].target_label);
 	assert_int_equal(job->metric_rules[1].action, RELABEL_LABELDROP);
-	test_assert_text(job->tls_server_name, "n");
+	test_assert_text(job->credentials->authorization, "Basic dXNlcjpwYXNz");
+	test_assert_text(job->credentials->ca, "CA");
+	test_assert_text(job->credentials->cert, "CERT");
+	test_assert_text(job->credentials->key, "KEY");
+	test_assert_text(job->credentials->server_name, "n");
+	assert_int_equal(job->tls_min_version, 11);
+	assert_int_equal(job->tls_max_version, 0);
 	assert_null(job->relabel);
 	target_job_unref(job);
 }
@@ -152,7 +165,7 @@ static void another_version_is_refused(void **state)
 	struct packed *packed = *state;
 	struct target_job *job = NULL;
 	struct target *target = NULL;
-	packed->job_bytes.ptr[0] = packed->target_bytes.ptr[0] = 2;
+	packed->job_bytes.ptr[0] = packed->target_bytes.ptr[0] = 1;
 	assert_int_equal(target_job_unpack(buf_view(&packed->job_bytes), &job), -EBADMSG);
 	assert_int_equal(target_unpack(buf_view(&packed->target_bytes), packed->job, &target), -EBADMSG);
 }

@@ -93,8 +93,9 @@ struct buf {
 	char *ptr;
 	size_t len;
 	size_t cap;
-	size_t max; /* no append makes len larger than this */
-	int failed; /* sticky: 0, -ENOMEM or -EMSGSIZE; appends after a failure do nothing */
+	size_t max;  /* no append makes len larger than this */
+	int failed;  /* sticky: 0, -ENOMEM or -EMSGSIZE; appends after a failure do nothing */
+	bool secret; /* set after buf_init: memory is overwritten before it is given back */
 };
 
 void buf_init(struct buf *buf, size_t max);
@@ -111,6 +112,9 @@ int buf_char(struct buf *buf, char c);
 int buf_printf(struct buf *buf, const char *fmt, ...) GLEANER_PRINTF(2, 3);
 /* A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD, control characters (C1 too) are escaped. */
 int buf_json(struct buf *buf, struct span s);
+/* RFC 4648 with padding and without line breaks, both ways; reading: -EBADMSG when it is anything else. */
+int buf_base64(struct buf *buf, struct span bytes);
+int buf_unbase64(struct buf *buf, struct span text);
 static inline struct span buf_view(const struct buf *buf)
 {
 	return (struct span){buf->ptr, buf->len};
@@ -123,6 +127,7 @@ struct arena {
 	struct arena_chunk *chunks;
 	size_t used; /* bytes handed out since the last reset */
 	size_t max;
+	bool secret; /* set after arena_init: memory is overwritten before it is given back */
 };
 
 void arena_init(struct arena *arena, size_t max);

@@ -1,4 +1,4 @@
-/* http: HTTP/1.1 client on the event loop. libcurl lives here and nowhere else.
+/* http: HTTP/1.1 (and, where wanted, HTTP/2) client on the event loop. libcurl lives here and nowhere else.
  *
  * One `struct http` per process or thread that has a loop; it owns the kept-alive
  * connections. No proxy, no redirects, no cookies, no netrc, no authentication of
@@ -17,6 +17,7 @@ struct http_call;
 struct http_options {
 	size_t max_connections;   /* kept alive at most */
 	bool dials;               /* false (scraper): never opens a socket itself; see http_request.connected_fd */
+	bool http2;               /* offered to https servers; requests share a connection then, many at a time */
 	uint64_t max_lifetime_ns; /* a kept connection is not reused when older; 0: no limit */
 	uint64_t max_idle_ns;     /* nor when it was idle for longer; 0: 5 minutes */
 	/* PEM text that stands for the system's certificates, so that no file is opened; borrowed. NULL: the file is read for every

@@ -75,6 +75,9 @@ struct scrape_memory {
 	size_t used_bytes, max_bytes;
 };
 
+/* The reason word of a scrape that was answered 401 or 403. */
+#define SCRAPE_UNAUTHORIZED "unauthorized"
+
 struct scrape_fetch; /* one fetch in flight, or one that is idle and kept for its buffers */
 struct scrape_fetch_result {
 	enum http_failure failure; /* HTTP_NEED_SOCKET: give a socket and start again */

@@ -36,9 +36,19 @@ struct target_static_config {
 	struct option_strings targets; /* host:port */
 	struct option_pairs labels;
 };
+/* PEM texts and files; of each pair at most one. Files are for those who write the configuration file: whoever makes a job of somebody
+ * else's words (an object of the cluster) leaves every *_file NULL. */
 struct target_tls_options {
-	const char *ca_file, *server_name;
+	const char *ca, *ca_file, *cert, *cert_file, *key, *key_file, *server_name;
 	bool insecure_skip_verify;
+	const char *min_version, *max_version; /* "TLS10" to "TLS13"; NULL: TLS12, the newest */
+};
+struct target_basic_auth_options {
+	const char *username, *username_file, *password, *password_file;
+};
+struct target_authorization_options {
+	const char *type; /* NULL: Bearer */
+	const char *credentials, *credentials_file;
 };
 /* One scrape_config as written; 0 / NULL fall back to global. */
 struct target_job_options {
@@ -55,7 +65,15 @@ struct target_job_options {
 	struct option_objects metric_relabel_configs; /* struct relabel_rule */
 	struct option_objects static_configs;         /* struct target_static_config */
 	struct option_objects kubernetes_sd_configs;  /* struct target_kubernetes_sd */
+	/* At most one of these; what holds for files in target_tls_options holds here. */
+	bool basic_auth_given, authorization_given;
+	struct target_basic_auth_options basic_auth;
+	struct target_authorization_options authorization;
+	const char *bearer_token, *bearer_token_file; /* deprecated spelling of authorization */
 	struct target_tls_options tls_config;
+	bool follow_redirects, enable_http2; /* accepted, without effect */
+	/* Not a key: the targets are the node's own kubelet, whose address discovery knows (discover_settings.kubelet_host). */
+	bool of_kubelet;
 };
 struct target_kubernetes_sd {
 	struct option_position position;
@@ -64,12 +82,41 @@ struct target_kubernetes_sd {
 };
 extern const struct option_table target_job_table;
 
+/* Only what Prometheus refuses, in its words: two ways to log in, a certificate without its key. Part of target_job_table's check; for
+ * jobs that come another way. 0; -EINVAL with err, ret_key the key to blame. */
+int target_check_credentials(const struct target_job_options *options, const char **ret_key, struct error *err);
+
+/* ---- credentials ------------------------------------------------------------------ */
+
+/* How a job's scrapes show who asks, and whom they trust: values, and in core where these came from. Immutable and refcounted; a job
+ * gets others as a whole when a file or a Secret changes, and nothing else of it changes then: not its content, not its targets, not their
+ * series. All memory is overwritten before it is given back. Never logged, printed or served. */
+struct target_credentials {
+	unsigned refs;
+	struct span authorization;             /* value of the header; empty: none is sent */
+	struct span ca, cert, key;             /* PEM text; empty: the system's, none, none */
+	struct span server_name;               /* that the certificate must have; empty: the host of the address */
+	struct target_credential_files *files; /* only in core; NULL: it came without files */
+	struct arena arena;
+};
+struct target_credentials *target_credentials_ref(struct target_credentials *credentials);
+void target_credentials_unref(struct target_credentials *credentials); /* NULL is fine */
+/* Whether a scrape does the same with both. */
+bool target_credentials_same(const struct target_credentials *a, const struct target_credentials *b);
+/* Reads the files again when one of them was written or replaced (always: `force`). 1 with ret_fresh; 0 nothing changed; -errno with err,
+ * which names key and file. Cost: a stat(2) a file. */
+int target_credentials_reread(const struct target_credentials *credentials, bool force,
+	struct target_credentials **ret_fresh, struct error *err);
+/* A copy, files included, with another server_name. 0, -ENOMEM. */
+int target_credentials_rename(
+	const struct target_credentials *credentials, struct span server_name, struct target_credentials **ret_renamed);
+
 /* ---- job ---------------------------------------------------------------------- */
 
 /* What all targets of a job share, ready for use. Global defaults are already in. */
 struct target_job {
 	unsigned refs;
-	uint64_t content; /* hash of all below: the same content is the same job */
+	uint64_t content; /* hash of all below but the credentials: the same content is the same job */
 	uint64_t packed;  /* hash of what the scraper gets of it (target_job_pack) */
 	struct span name;
 	uint64_t interval_ns, timeout_ns;
@@ -83,24 +130,35 @@ struct target_job {
 	struct relabel *relabel;                 /* compiled relabel_configs; only in core; NULL: none */
 	struct option_pairs external_labels;     /* only in core; the targets have them among their labels */
 	struct option_pairs resource_attributes; /* only in core, likewise */
-	struct span tls_ca, tls_server_name;     /* PEM text, not a path */
 	bool tls_insecure_skip_verify;
+	int tls_min_version, tls_max_version; /* 10 to 13 for TLS 1.0 to 1.3; 0: the default */
+	bool of_kubelet;                      /* only in core */
+	/* The one thing that changes: never NULL, in neither hash. Whoever holds the job reads it anew for every scrape. */
+	struct target_credentials *credentials;
 	struct arena arena;
 };
-/* Copies the options, compiles the relabel rules, reads tls ca_file. err names job and key: "job `web`: scrape_timeout: ...".
+/* Copies the options, compiles the relabel rules, reads the files of the credentials. err names job and key: "job `web`: scrape_timeout: ...".
  * 0, -EINVAL, -ENOMEM, or what reading the file gave. */
 int target_job_new(const struct target_job_options *options, const struct target_global_options *global,
 	struct target_job **ret_job, struct error *err);
 struct target_job *target_job_ref(struct target_job *job);
 void target_job_unref(struct target_job *job);
-/* For wire: everything but `relabel`, external_labels and resource_attributes; layout in agent/target/pack.c. 0 or out->failed. */
+/* Takes a reference. A job of the same content that was made anew (a reload, a Secret that changed) hands its credentials to the one that
+ * is in use in this way. */
+void target_job_set_credentials(struct target_job *job, struct target_credentials *credentials);
+/* For wire: everything but `relabel`, external_labels and resource_attributes; layout in agent/target/pack.c. The credentials are in it:
+ * out->secret should be set. 0 or out->failed. */
 int target_job_pack(const struct target_job *job, struct buf *out);
 /* -EBADMSG on any damage, -ENOMEM. */
 int target_job_unpack(struct span packed, struct target_job **ret_job);
 
 /* ---- target -------------------------------------------------------------------- */
 
-enum target_origin { TARGET_STATIC, TARGET_POD };
+enum target_origin {
+	TARGET_STATIC,
+	TARGET_POD,
+	TARGET_KUBELET, /* of a job of_kubelet: the node's own kubelet, whose address is of the node and not of this pod */
+};
 
 struct target {
 	unsigned refs;

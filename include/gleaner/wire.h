@@ -25,7 +25,7 @@
 enum wire_type {
 	/* core -> scraper */
 	WIRE_SETTINGS = 1, /* struct wire_settings: the first message, once; other settings take another scraper */
-	WIRE_JOB,      /* struct wire_job, tail: target_job_pack. Before its targets; the same id again replaces it */
+	WIRE_JOB,      /* struct wire_job, tail: target_job_pack. Before its targets; the same id again: other credentials */
 	WIRE_JOB_GONE, /* struct wire_job: after its targets */
 	WIRE_TARGET,   /* struct wire_target, tail: target_pack. A known key is replaced and keeps its series cache */
 	WIRE_TARGET_GONE, /* struct wire_key: stale points are sent */
