@@ -4,10 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -34,28 +39,56 @@ static bool become_nobody(uint32_t high)
 	return true;
 }
 
+static bool hide_btf(void)
+{
+	return unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount("none", "/sys/kernel/btf", "tmpfs", 0, NULL) == 0;
+}
+
+/* As the seccomp profile of an older container runtime: bpf(2) is EPERM, whatever the capabilities. */
+static bool forbid_bpf(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_bpf, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {ARRAY_SIZE(code), code};
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
+}
+
+/* Where and as whom the loader runs: all zero is root. */
+struct rights {
+	bool nobody;
+	uint32_t high;      /* nobody's capabilities */
+	bool (*less)(void); /* takes something away, as root; or NULL */
+};
+
 /* Never returns. The tool is opened before the rights go: a build folder may be closed to nobody. */
-static void run_tool(bool nobody, uint32_t high, char **argv)
+static void run_tool(const struct rights *rights, char **argv)
 {
 	int tool = open(PROBE_TOOL, O_RDONLY | O_CLOEXEC);
-	if (nobody && !become_nobody(high))
+	if (rights->less && !rights->less())
+		_exit(126);
+	if (rights->nobody && !become_nobody(rights->high))
 		_exit(126);
 	fexecve(tool, argv, environ);
 	_exit(127);
 }
 
 #define BIT(capability) (1u << ((capability)-32))
+enum { BOTH = BIT(CAP_BPF) | BIT(CAP_PERFMON) };
 
-/* Runs `probe_tool --check [extra]`: its exit status and output. nobody: with the capabilities `high`, else as root. */
-static int check(bool nobody, uint32_t high, const char *extra, char *ret_text, size_t size)
+/* Runs the tool with these words: its exit status and output. */
+static int run(const struct rights *rights, char **argv, char *ret_text, size_t size)
 {
 	int out[2], status;
 	assert_int_equal(pipe(out), 0);
 	pid_t child = fork();
 	if (child == 0) {
-		char *argv[] = {"probe", "--check", extra ? "--off" : NULL, (char *)extra, NULL};
 		dup2(out[1], 1);
-		run_tool(nobody, high, argv);
+		run_tool(rights, argv);
 	}
 	close(out[1]);
 	size_t len = 0;
@@ -67,6 +100,14 @@ static int check(bool nobody, uint32_t high, const char *extra, char *ret_text, 
 	assert_true(WIFEXITED(status));
 	return WEXITSTATUS(status);
 }
+
+static int check(const struct rights *rights, const char *off, char *ret_text, size_t size)
+{
+	char *argv[] = {"probe", "--check", off ? "--off" : NULL, (char *)(uintptr_t)off, NULL};
+	return run(rights, argv, ret_text, size);
+}
+
+static const struct rights as_root = {0}, as_nobody = {.nobody = true}, with_both = {.nobody = true, .high = BOTH};
 
 static unsigned count_of(const char *text, const char *word)
 {
@@ -80,8 +121,8 @@ static void two_capabilities_are_enough_for_anybody(void **state)
 {
 	(void)state;
 	char root[4096], nobody[4096];
-	int status = check(false, 0, NULL, root, sizeof(root));
-	assert_int_equal(check(true, BIT(CAP_BPF) | BIT(CAP_PERFMON), NULL, nobody, sizeof(nobody)), status);
+	int status = check(&as_root, NULL, root, sizeof(root));
+	assert_int_equal(check(&with_both, NULL, nobody, sizeof(nobody)), status);
 	assert_int_equal(status, strstr(root, " unsupported ") ? 3 : 0); /* two hooks came with 6.3 */
 	assert_int_equal(count_of(nobody, "\n"), PROGRAMS);
 	assert_int_equal(count_of(nobody, " attached "), 10);
@@ -102,7 +143,8 @@ static void a_missing_capability_is_named(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		char text[4096];
 		unsigned unsupported;
-		assert_int_equal(check(true, cases[i].have, NULL, text, sizeof(text)), 3);
+		assert_int_equal(
+			check(&(struct rights){.nobody = true, .high = cases[i].have}, NULL, text, sizeof(text)), 3);
 		assert_int_equal(count_of(text, "\n"), PROGRAMS);
 		assert_int_equal(count_of(text, " attached "), 0);
 		unsupported = count_of(text, " unsupported ");
@@ -117,44 +159,97 @@ static void other_programs_stand_in_where_they_can(void **state)
 {
 	(void)state;
 	char text[4096];
-	assert_int_equal(check(false, 0, "on_send", text, sizeof(text)), 3);
+	assert_int_equal(check(&as_root, "on_send", text, sizeof(text)), 3);
 	assert_non_null(strstr(text, "on_recv2     attached"));
 	assert_non_null(strstr(text, "on_send2     attached"));
 	assert_non_null(strstr(text, "on_switch    attached"));
-	assert_int_equal(check(false, 0, "on_switch", text, sizeof(text)), 3);
+	assert_int_equal(check(&as_root, "on_switch", text, sizeof(text)), 3);
 	assert_non_null(strstr(text, "on_listen    attached"));
 	assert_true(strstr(text, "on_recv      off") || strstr(text, "on_recv      unsupported"));
-	assert_int_equal(check(false, 0, "snap_file", text, sizeof(text)), 3);
+	assert_int_equal(check(&as_root, "snap_file", text, sizeof(text)), 3);
 	assert_int_equal(count_of(text, " attached "), 9);
 }
 
-static void a_denied_loader_says_so_and_stays(void **state)
+static void without_btf_all_is_unsupported(void **state)
 {
 	(void)state;
-	int sockets[2];
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
-	pid_t child = fork();
-	if (child == 0) {
-		char *argv[] = {"probe", "--fd", "9", NULL};
-		if (dup2(sockets[1], 9) < 0)
-			_exit(126);
-		run_tool(true, 0, argv);
+	char text[4096];
+	assert_int_equal(check(&(struct rights){.less = hide_btf}, NULL, text, sizeof(text)), 3);
+	assert_int_equal(count_of(text, "\n"), PROGRAMS);
+	assert_int_equal(count_of(text, " unsupported the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"), PROGRAMS);
+}
+
+static void a_seccomp_profile_that_refuses_bpf_is_named(void **state)
+{
+	(void)state;
+	const struct rights cases[] = {{.less = forbid_bpf}, {.less = forbid_bpf, .nobody = true, .high = BOTH}};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[4096];
+		assert_int_equal(check(&cases[i], NULL, text, sizeof(text)), 3);
+		assert_int_equal(count_of(text, "\n"), PROGRAMS);
+		assert_int_equal(count_of(text, " attached "), 0);
+		assert_int_equal(count_of(text, " failed "), 0);
+		assert_true(count_of(text, " denied ") >= 2);
+		assert_int_equal(
+			count_of(text, "refused by seccomp, an LSM or lockdown: CAP_BPF and CAP_PERFMON are there "
+				       "(Operation not permitted)"),
+			count_of(text, " denied "));
 	}
-	close(sockets[1]);
-	struct pollfd ready = {.fd = sockets[0], .events = POLLIN};
-	assert_int_equal(poll(&ready, 1, 10000), 1);
-	struct probe *probe;
-	assert_int_equal(probe_new(sockets[0], &probe, NULL), 0);
-	const struct probe_hello *hello = probe_hello(probe);
-	assert_int_equal(hello->listen + hello->snapshot + hello->cost, 0);
-	assert_int_equal(hello->programs[0].state, PROBE_DENIED);
-	assert_int_equal(hello->programs[0].error, EPERM);
-	assert_int_equal(probe_events_fd(probe), -1);
-	assert_int_equal(probe_ask_snapshot(probe), -EOPNOTSUPP);
-	probe_free(probe);
-	int status;
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(status, 0);
+}
+
+static void strict_ends_where_lenient_serves(void **state)
+{
+	(void)state;
+	char text[4096];
+	char *all[] = {"probe", "--fd", "9", "--strict", NULL},
+	     *off[] = {"probe", "--fd", "9", "--strict", "--off", "on_fork", NULL};
+	assert_int_equal(run(&as_nobody, all, text, sizeof(text)), 3);
+	assert_non_null(strstr(text, "on_listen    denied      missing: CAP_BPF CAP_PERFMON"));
+	assert_int_equal(run(&(struct rights){.less = hide_btf}, all, text, sizeof(text)), 3);
+	assert_int_equal(run(&as_root, off, text, sizeof(text)), 3);
+	assert_non_null(strstr(text, "on_fork      off         not wanted"));
+}
+
+static void a_loader_that_can_do_nothing_says_so_and_stays(void **state)
+{
+	(void)state;
+	const struct {
+		struct rights rights;
+		enum probe_state state;
+		int error;
+		const char *reason;
+	} cases[] = {
+		{{.nobody = true}, PROBE_DENIED, EPERM, "missing: CAP_BPF CAP_PERFMON"},
+		{{.less = hide_btf}, PROBE_UNSUPPORTED, ENOENT, "the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"},
+		{{.less = forbid_bpf}, PROBE_DENIED, EPERM,
+			"refused by seccomp, an LSM or lockdown: CAP_BPF and CAP_PERFMON are there"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int sockets[2], status;
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+		pid_t child = fork();
+		if (child == 0) {
+			char *argv[] = {"probe", "--fd", "9", NULL};
+			if (dup2(sockets[1], 9) < 0)
+				_exit(126);
+			run_tool(&cases[i].rights, argv);
+		}
+		close(sockets[1]);
+		struct pollfd ready = {.fd = sockets[0], .events = POLLIN};
+		assert_int_equal(poll(&ready, 1, 10000), 1);
+		struct probe *probe;
+		assert_int_equal(probe_new(sockets[0], &probe, NULL), 0);
+		const struct probe_hello *hello = probe_hello(probe);
+		assert_int_equal(hello->listen + hello->snapshot + hello->cost, 0);
+		assert_int_equal(hello->programs[0].state, cases[i].state);
+		assert_int_equal(hello->programs[0].error, cases[i].error);
+		assert_string_equal(hello->programs[0].reason, cases[i].reason);
+		assert_int_equal(probe_events_fd(probe), -1);
+		assert_int_equal(probe_ask_snapshot(probe), -EOPNOTSUPP);
+		probe_free(probe);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+	}
 }
 
 /* ---- what it keeps ---------------------------------------------------------------------------- */
@@ -336,7 +431,10 @@ int main(void)
 		cmocka_unit_test(two_capabilities_are_enough_for_anybody),
 		cmocka_unit_test(a_missing_capability_is_named),
 		cmocka_unit_test(other_programs_stand_in_where_they_can),
-		cmocka_unit_test(a_denied_loader_says_so_and_stays),
+		cmocka_unit_test(without_btf_all_is_unsupported),
+		cmocka_unit_test(a_seccomp_profile_that_refuses_bpf_is_named),
+		cmocka_unit_test(strict_ends_where_lenient_serves),
+		cmocka_unit_test(a_loader_that_can_do_nothing_says_so_and_stays),
 		cmocka_unit_test(a_serving_loader_has_two_capabilities_and_a_filter),
 		cmocka_unit_test(nothing_stays_when_the_loader_is_killed),
 		cmocka_unit_test(nothing_stays_when_it_is_killed_while_loading),
