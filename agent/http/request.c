@@ -275,6 +275,19 @@ static CURLcode set_blob(CURL *easy, CURLoption option, const char *text)
 	return curl_easy_setopt(easy, option, text ? &blob : NULL);
 }
 
+/* Before 1.2 handshakes are signed with SHA-1, which OpenSSL does at security level 0 only. */
+static CURLcode apply_versions(CURL *easy, const struct http_tls *tls)
+{
+	static const long min_versions[] = {
+		CURL_SSLVERSION_TLSv1_0, CURL_SSLVERSION_TLSv1_1, CURL_SSLVERSION_TLSv1_2, CURL_SSLVERSION_TLSv1_3};
+	static const long max_versions[] = {CURL_SSLVERSION_MAX_TLSv1_0, CURL_SSLVERSION_MAX_TLSv1_1,
+		CURL_SSLVERSION_MAX_TLSv1_2, CURL_SSLVERSION_MAX_TLSv1_3};
+	int min = tls->min_version ? tls->min_version : 12;
+	long max = tls->max_version ? max_versions[tls->max_version - 10] : (long)CURL_SSLVERSION_MAX_DEFAULT;
+	CURLcode code = curl_easy_setopt(easy, CURLOPT_SSLVERSION, min_versions[min - 10] | max);
+	return code | curl_easy_setopt(easy, CURLOPT_SSL_CIPHER_LIST, min < 12 ? "DEFAULT:@SECLEVEL=0" : NULL);
+}
+
 static CURLcode apply_tls(const struct http_call *call)
 {
 	static const struct http_tls defaults = {.ca = NULL};
@@ -289,7 +302,7 @@ static CURLcode apply_tls(const struct http_call *call)
 	code |= set_blob(easy, CURLOPT_CAINFO_BLOB, ca);
 	code |= set_blob(easy, CURLOPT_SSLCERT_BLOB, tls->cert);
 	code |= set_blob(easy, CURLOPT_SSLKEY_BLOB, tls->key);
-	return code;
+	return code | apply_versions(easy, tls);
 }
 
 static long milliseconds(uint64_t ns)

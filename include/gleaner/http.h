@@ -36,7 +36,8 @@ struct http_tls {
 	const char *cert, *key;  /* client certificate */
 	const char *server_name; /* SNI and verified name, instead of the URL's host */
 	bool insecure_skip_verify;
-	bool partial_chain; /* a leaf in `ca` is a trust anchor */
+	bool partial_chain;           /* a leaf in `ca` is a trust anchor */
+	int min_version, max_version; /* 10 to 13: TLS 1.0 to 1.3; 0: TLS 1.2, the newest */
 };
 
 enum http_failure {
