@@ -1,4 +1,4 @@
-/* A JSON text as a tree in an arena, and how to look things up in it.
+/* Trees in an arena: from a text or from events, back to events, and how to look things up in them.
  *
  * A value that is read goes to the end of `values` (and its key to the end of `keys`). Where an object or array ends, all
  * that was read since its beginning moves to the arena, and the object or array itself is one value more. So each child
@@ -17,7 +17,7 @@ const char *json_type_name(enum json_type type)
 
 /* ---- reading ---------------------------------------------------------------------- */
 
-struct tree {
+struct json_builder {
 	struct arena *arena;
 	struct buf values; /* struct json */
 	struct buf keys;   /* struct span; of the open objects */
@@ -27,35 +27,35 @@ struct tree {
 	size_t depth;
 };
 
-static size_t value_count(const struct tree *tree)
+static size_t value_count(const struct json_builder *builder)
 {
-	return tree->values.len / sizeof(struct json);
+	return builder->values.len / sizeof(struct json);
 }
 
-static size_t key_count(const struct tree *tree)
+static size_t key_count(const struct json_builder *builder)
 {
-	return tree->keys.len / sizeof(struct span);
+	return builder->keys.len / sizeof(struct span);
 }
 
-static bool push(struct tree *tree, struct json value)
+static bool push(struct json_builder *builder, struct json value)
 {
-	return buf_append(&tree->values, &value, sizeof(value)) == 0;
+	return buf_append(&builder->values, &value, sizeof(value)) == 0;
 }
 
-static bool copy(struct tree *tree, struct span text, struct span *ret_copy)
+static bool copy(struct json_builder *builder, struct span text, struct span *ret_copy)
 {
-	char *bytes = arena_spandup(tree->arena, text);
+	char *bytes = arena_spandup(builder->arena, text);
 	*ret_copy = span_of(bytes, text.len);
 	return bytes != NULL;
 }
 
 static bool on_begin(void *arg, enum json_type type)
 {
-	struct tree *tree = arg;
+	struct json_builder *builder = arg;
 	(void)type;
-	tree->open[tree->depth].values = value_count(tree);
-	tree->open[tree->depth].keys = key_count(tree);
-	tree->depth++;
+	builder->open[builder->depth].values = value_count(builder);
+	builder->open[builder->depth].keys = key_count(builder);
+	builder->depth++;
 	return true;
 }
 
@@ -72,34 +72,34 @@ static void *take(struct arena *arena, struct buf *list, size_t first, size_t si
 
 static bool on_end(void *arg, enum json_type type)
 {
-	struct tree *tree = arg;
-	size_t first_value = tree->open[--tree->depth].values, first_key = tree->open[tree->depth].keys;
-	struct json value = {.type = type, .count = value_count(tree) - first_value};
-	value.items = take(tree->arena, &tree->values, first_value, sizeof(struct json));
+	struct json_builder *builder = arg;
+	size_t first_value = builder->open[--builder->depth].values, first_key = builder->open[builder->depth].keys;
+	struct json value = {.type = type, .count = value_count(builder) - first_value};
+	value.items = take(builder->arena, &builder->values, first_value, sizeof(struct json));
 	if (type == JSON_OBJECT)
-		value.keys = take(tree->arena, &tree->keys, first_key, sizeof(struct span));
-	return value.items && (value.keys || type == JSON_ARRAY) && push(tree, value);
+		value.keys = take(builder->arena, &builder->keys, first_key, sizeof(struct span));
+	return value.items && (value.keys || type == JSON_ARRAY) && push(builder, value);
 }
 
 static bool on_key(void *arg, struct span text)
 {
-	struct tree *tree = arg;
+	struct json_builder *builder = arg;
 	struct span key;
-	return copy(tree, text, &key) && buf_append(&tree->keys, &key, sizeof(key)) == 0;
+	return copy(builder, text, &key) && buf_append(&builder->keys, &key, sizeof(key)) == 0;
 }
 
 static bool on_string(void *arg, struct span text)
 {
-	struct tree *tree = arg;
+	struct json_builder *builder = arg;
 	struct json value = {.type = JSON_STRING};
-	return copy(tree, text, &value.text) && push(tree, value);
+	return copy(builder, text, &value.text) && push(builder, value);
 }
 
 static bool on_number(void *arg, struct span text)
 {
-	struct tree *tree = arg;
+	struct json_builder *builder = arg;
 	struct json value = {.type = JSON_NUMBER};
-	return copy(tree, text, &value.text) && push(tree, value);
+	return copy(builder, text, &value.text) && push(builder, value);
 }
 
 static bool on_boolean(void *arg, bool boolean)
@@ -112,12 +112,54 @@ static bool on_null(void *arg)
 	return push(arg, (struct json){.type = JSON_NULL});
 }
 
-static int read_tree(struct tree *tree, struct span text, struct error *err)
+int json_builder_new(struct arena *arena, struct json_builder **ret_builder)
+{
+	struct json_builder *builder = calloc(1, sizeof(*builder));
+	if (!builder)
+		return -ENOMEM;
+	builder->arena = arena;
+	json_builder_reset(builder);
+	*ret_builder = builder;
+	return 0;
+}
+
+void json_builder_free(struct json_builder *builder)
+{
+	if (!builder)
+		return;
+	buf_done(&builder->values);
+	buf_done(&builder->keys);
+	free(builder);
+}
+
+void json_builder_reset(struct json_builder *builder)
+{
+	struct arena *arena = builder->arena;
+	builder->depth = 0;
+	buf_reset(&builder->values);
+	buf_reset(&builder->keys);
+	builder->values.max = builder->keys.max = arena->used < arena->max ? arena->max - arena->used : 0;
+	builder->values.secret = builder->keys.secret = arena->secret;
+}
+
+struct json_events json_builder_events(struct json_builder *builder)
+{
+	return (struct json_events){on_begin, on_end, on_key, on_string, on_number, on_boolean, on_null, builder};
+}
+
+const struct json *json_builder_take(struct json_builder *builder)
+{
+	if (builder->depth > 0 || value_count(builder) != 1)
+		return NULL;
+	const struct json *value = take(builder->arena, &builder->values, 0, sizeof(*value));
+	json_builder_reset(builder);
+	return value;
+}
+
+static int read_tree(struct json_builder *builder, struct span text, struct error *err)
 {
 	struct json_stream *stream;
-	int r = json_stream_new(
-		(struct json_events){on_begin, on_end, on_key, on_string, on_number, on_boolean, on_null, tree},
-		text.len, &stream);
+	int r = json_stream_new(json_builder_events(builder), text.len, &stream);
 	if (r < 0)
 		return error_set(err, ENOMEM, "out of memory");
 	r = json_stream_feed(stream, text, err);
@@ -129,21 +171,48 @@ static int read_tree(struct tree *tree, struct span text, struct error *err)
 
 int json_parse(struct arena *arena, struct span text, const struct json **ret_json, struct error *err)
 {
-	struct tree tree = {.arena = arena};
-	size_t room = arena->used < arena->max ? arena->max - arena->used : 0;
-	buf_init(&tree.values, room);
-	buf_init(&tree.keys, room);
-	int r = read_tree(&tree, text, err);
-	if (r == 0) {
-		const struct json *root = take(arena, &tree.values, 0, sizeof(*root));
-		if (root)
-			*ret_json = root;
-		else
-			r = error_set(err, ENOMEM, "no memory for so large an object");
-	}
-	buf_done(&tree.values);
-	buf_done(&tree.keys);
+	struct json_builder *builder;
+	if (json_builder_new(arena, &builder) < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	int r = read_tree(builder, text, err);
+	const struct json *json = r == 0 ? json_builder_take(builder) : NULL;
+	if (r == 0 && !json)
+		r = error_set(err, ENOMEM, "no memory for so large an object");
+	json_builder_free(builder);
+	if (r == 0)
+		*ret_json = json;
 	return r;
+}
+
+/* ---- telling ------------------------------------------------------------------------ */
+
+static bool walk_members(const struct json *json, const struct json_events *events)
+{
+	if (!events->begin(events->arg, json->type))
+		return false;
+	for (size_t i = 0; i < json->count; i++) {
+		if (json->type == JSON_OBJECT && !events->key(events->arg, json->keys[i]))
+			return false;
+		if (!json_walk(&json->items[i], events))
+			return false;
+	}
+	return events->end(events->arg, json->type);
+}
+
+bool json_walk(const struct json *json, const struct json_events *events)
+{
+	switch (json->type) {
+	case JSON_NULL:
+		return events->null(events->arg);
+	case JSON_BOOL:
+		return events->boolean(events->arg, json->boolean);
+	case JSON_NUMBER:
+		return events->number(events->arg, json->text);
+	case JSON_STRING:
+		return events->string(events->arg, json->text);
+	default:
+		return walk_members(json, events);
+	}
 }
 
 /* ---- looking up --------------------------------------------------------------------- */

@@ -99,6 +99,42 @@ static void depth_ends_at_64(void **state)
 	assert_tree(span_of(text, 130), "nested deeper than 64");
 }
 
+static void a_tree_told_as_events_builds_the_same_tree_again(void **state)
+{
+	struct arena arena, other;
+	struct json_builder *builder;
+	const struct json *json, *again;
+	struct error err;
+	struct buf first, second;
+	(void)state;
+	arena_init(&arena, ARENA);
+	arena_init(&other, ARENA);
+	buf_init(&first, ARENA);
+	buf_init(&second, ARENA);
+	struct span text = SPAN("{\"a\":[1,null,true,\"x\",{\"b\":[]}],\"c\":{}}");
+	assert_int_equal(json_parse(&arena, text, &json, &err), 0);
+	assert_int_equal(json_builder_new(&other, &builder), 0);
+	struct json_events events = json_builder_events(builder);
+	assert_true(events.begin(events.arg, JSON_OBJECT));
+	assert_null(json_builder_take(builder)); /* not complete */
+	json_builder_reset(builder);
+	for (int round = 0; round < 2; round++) {
+		assert_true(json_walk(json, &events));
+		again = json_builder_take(builder);
+		assert_non_null(again);
+		assert_null(json_builder_take(builder));
+	}
+	dump(&first, json);
+	dump(&second, again);
+	assert_true(span_eq(buf_view(&first), buf_view(&second)));
+	assert_true(span_eq(buf_view(&first), text));
+	json_builder_free(builder);
+	buf_done(&first);
+	buf_done(&second);
+	arena_done(&arena);
+	arena_done(&other);
+}
+
 /* For the tests of the look-ups. */
 static const struct json *parse(struct arena *arena, const char *text)
 {
@@ -210,6 +246,7 @@ int main(void)
 		cmocka_unit_test(strings_are_unescaped),
 		cmocka_unit_test(what_is_no_json_is_refused_with_its_place),
 		cmocka_unit_test(depth_ends_at_64),
+		cmocka_unit_test(a_tree_told_as_events_builds_the_same_tree_again),
 		cmocka_unit_test(members_are_found),
 		cmocka_unit_test(numbers_are_integers_within_a_range),
 		cmocka_unit_test(booleans_have_a_default),

@@ -63,3 +63,20 @@ void json_stream_free(struct json_stream *stream); /* NULL is fine */
 int json_stream_feed(struct json_stream *stream, struct span piece, struct error *err);
 /* The text is complete: the remaining events come. */
 int json_stream_end(struct json_stream *stream, struct error *err);
+
+/* ---- between the two ------------------------------------------------------------------ */
+
+/* Events -> trees: for those parts of a stream that are wanted as a whole. */
+struct json_builder;
+/* arena: borrowed; its ceiling is the builder's, too. 0 or -ENOMEM. */
+int json_builder_new(struct arena *arena, struct json_builder **ret_builder);
+void json_builder_free(struct json_builder *builder); /* NULL is fine */
+/* What takes the events of a value from its first to its last; false: no memory. */
+struct json_events json_builder_events(struct json_builder *builder);
+/* The value whose last event just came; NULL: it has not, or there is no memory. The builder is as new then. */
+const struct json *json_builder_take(struct json_builder *builder);
+/* Forgets a value that was begun. */
+void json_builder_reset(struct json_builder *builder);
+
+/* Tree -> events. Returns whether all of them were wanted. */
+bool json_walk(const struct json *json, const struct json_events *events);
