@@ -24,7 +24,7 @@ static const struct option basic_options[] = {
 
 static const char *const basic_unsupported[] = {"password_ref", "username_ref", NULL};
 
-const struct option_table credentials_basic_table = {
+const struct option_table target_basic_auth_table = {
 	.name = "basic_auth",
 	.help = "User name and password, sent with every scrape.",
 	.size = sizeof(struct target_basic_auth_options),
@@ -52,7 +52,7 @@ static const struct option authorization_options[] = {
 
 static const char *const authorization_unsupported[] = {"credentials_ref", NULL};
 
-const struct option_table credentials_authorization_table = {
+const struct option_table target_authorization_table = {
 	.name = "authorization",
 	.help = "An Authorization header, sent with every scrape.",
 	.size = sizeof(struct target_authorization_options),
@@ -109,7 +109,7 @@ static const struct option tls_options[] = {
 
 static const char *const tls_unsupported[] = {"ca_ref", "cert_ref", "key_ref", NULL};
 
-const struct option_table credentials_tls_table = {
+const struct option_table target_tls_table = {
 	.name = "tls_config",
 	.help = "TLS of the scrapes of a job whose scheme is https.",
 	.size = sizeof(struct target_tls_options),

@@ -8,6 +8,5 @@ int credentials_new(
 	const struct target_job_options *options, struct target_credentials **ret_credentials, struct error *err);
 /* Without values: room for those that come over the wire. NULL: no memory. */
 struct target_credentials *credentials_empty(void);
-extern const struct option_table credentials_basic_table, credentials_authorization_table, credentials_tls_table;
 /* "TLS12" -> 12; NULL or "" -> 0; -EINVAL. */
 int credentials_tls_version(const char *name);

@@ -185,6 +185,19 @@ static int job_check(void *object, struct arena *arena, const char **ret_key, st
 		.help = "Targets of a job above which none of them is scraped; 0: no limit." more                      \
 	}
 
+/* Both in global and in a scrape_config. */
+#define BUDGET_ROWS(at, longest, more)                                                                                 \
+	{.name = "scrape_cost_budget",                                                                                 \
+		.kind = OPTION_DOUBLE,                                                                                 \
+		.offset = at(budget.share),                                                                            \
+		.help = "Share of a core, such as 0.01, that answering scrapes may cost a target; one that costs "     \
+			"more, as the probe measures it, is scraped less often, down to scrape_cost_max_interval. "    \
+			"0: no budget." more},                                                                         \
+	{                                                                                                              \
+		.name = "scrape_cost_max_interval", .kind = OPTION_DURATION, .offset = at(budget.max_interval_ns),     \
+		.value = longest, .help = "No interval is stretched beyond this." more                                 \
+	}
+
 static const struct option global_options[] = {
 	{.name = "scrape_interval",
 		.kind = OPTION_DURATION,
@@ -206,6 +219,7 @@ static const struct option global_options[] = {
 		.value = "false",
 		.help = "Three more metrics about each scrape: scrape_timeout_seconds, scrape_sample_limit, "
 			"scrape_body_size_bytes."},
+	BUDGET_ROWS(GLOBAL, "5m", ""),
 	{.name = "external_labels",
 		.kind = OPTION_PAIRS,
 		.offset = GLOBAL(external_labels),
@@ -344,6 +358,7 @@ static const struct option job_options[] = {
 		.offset = JOB(extra_scrape_metrics),
 		.given_offset = JOB(extra_scrape_metrics_given),
 		.help = "Three more metrics about each scrape." FALLS_BACK_TO_GLOBAL},
+	BUDGET_ROWS(JOB, NULL, FALLS_BACK_TO_GLOBAL),
 	{.name = "fallback_scrape_protocol",
 		.kind = OPTION_STRING,
 		.offset = JOB(fallback_scrape_protocol),
@@ -374,14 +389,14 @@ static const struct option job_options[] = {
 		.kind = OPTION_OBJECT,
 		.offset = JOB(basic_auth),
 		.given_offset = JOB(basic_auth_given),
-		.fields = &credentials_basic_table,
+		.fields = &target_basic_auth_table,
 		.help = "User name and password. At most one of basic_auth, authorization and bearer_token. They go to "
 			"the address of the target and nowhere else."},
 	{.name = "authorization",
 		.kind = OPTION_OBJECT,
 		.offset = JOB(authorization),
 		.given_offset = JOB(authorization_given),
-		.fields = &credentials_authorization_table,
+		.fields = &target_authorization_table,
 		.help = "An Authorization header, such as a bearer token."},
 	{.name = "bearer_token",
 		.kind = OPTION_STRING,
@@ -395,7 +410,7 @@ static const struct option job_options[] = {
 	{.name = "tls_config",
 		.kind = OPTION_OBJECT,
 		.offset = JOB(tls_config),
-		.fields = &credentials_tls_table,
+		.fields = &target_tls_table,
 		.help = "TLS of the scrapes, for scheme https."},
 	{.name = "follow_redirects",
 		.kind = OPTION_BOOL,

@@ -18,12 +18,18 @@ struct target_limits {
 	uint64_t label_limit, label_name_length_limit, label_value_length_limit;
 	uint64_t target_limit;
 };
+/* What answering the scrapes of one target may cost it. A target that costs more is scraped less often. */
+struct target_budget_options {
+	double share;             /* CPU seconds a second: 0.01 is one per cent of a core; 0: no budget */
+	uint64_t max_interval_ns; /* its interval is never stretched beyond this */
+};
 struct target_global_options {
 	uint64_t scrape_interval_ns,
 		scrape_timeout_ns; /* 1m; 10s, or the interval when that is shorter and no timeout was given */
 	bool scrape_timeout_given;
 	struct target_limits limits;
 	bool extra_scrape_metrics;
+	struct target_budget_options budget;
 	struct option_pairs external_labels;     /* overwrite target labels of the same name */
 	struct option_pairs resource_attributes; /* of every target; not a key of this table: resource.attributes */
 };
@@ -59,6 +65,7 @@ struct target_job_options {
 	struct option_lists params;
 	bool honor_labels, honor_timestamps, track_timestamps_staleness, enable_compression;
 	bool extra_scrape_metrics, extra_scrape_metrics_given;
+	struct target_budget_options budget;
 	const char *fallback_scrape_protocol;
 	struct target_limits limits;
 	struct option_objects relabel_configs;        /* struct relabel_rule */
@@ -81,6 +88,7 @@ struct target_kubernetes_sd {
 	struct option_strings namespaces; /* namespaces.names; empty: all */
 };
 extern const struct option_table target_job_table;
+extern const struct option_table target_basic_auth_table, target_authorization_table, target_tls_table; /* parts of it */
 
 /* Only what Prometheus refuses, in its words: two ways to log in, a certificate without its key. Part of target_job_table's check; for
  * jobs that come another way. 0; -EINVAL with err, ret_key the key to blame. */
@@ -125,6 +133,7 @@ struct target_job {
 	bool honor_labels, honor_timestamps, track_timestamps_staleness, enable_compression, extra_scrape_metrics;
 	bool fallback_openmetrics; /* else text 0.0.4 */
 	struct target_limits limits;
+	struct target_budget_options budget;     /* only in core */
 	const struct relabel_rule *metric_rules; /* sources; the scraper compiles them */
 	size_t metric_rule_count;
 	struct relabel *relabel;                 /* compiled relabel_configs; only in core; NULL: none */
