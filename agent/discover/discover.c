@@ -219,15 +219,37 @@ static int check_static_address(const struct target *target, struct target_addre
 	return 0;
 }
 
+/* Whatever the labels say, only the kubelet is dialled: its jobs carry the ServiceAccount's token. */
+static int check_kubelet_address(
+	const struct plan *plan, const struct target *target, struct target_address *ret_address, struct error *err)
+{
+	struct target_address kubelet, address;
+	if (target_address_parse(plan->kubelet_host, target->port, &kubelet) < 0 ||
+		target_address_parse(target->host, target->port, &address) < 0 ||
+		!target_address_same_host(&address, &kubelet))
+		return error_set(
+			err, EACCES, "%s is not the address of the node's kubelet", escape_bytes(target->host).text);
+	*ret_address = address;
+	return 0;
+}
+
+static int check_own_address(
+	const struct plan *plan, const struct target *target, struct target_address *ret_address, struct error *err)
+{
+	return target->origin == TARGET_KUBELET ? check_kubelet_address(plan, target, ret_address, err)
+						: check_static_address(target, ret_address, err);
+}
+
 /* A mistake in a static list is one of the configuration: it fails, and names the line. */
-static int check_static_group(const struct group *group, const struct target_static_config *config, struct error *err)
+static int check_static_group(const struct plan *plan, const struct group *group,
+	const struct target_static_config *config, struct error *err)
 {
 	struct error cause = {{0}};
 	struct target_address address;
 	if (group->refusal_count > 0)
 		cause = group->refusals[0].err;
 	for (size_t i = 0; i < group->target_count && cause.text[0] == '\0'; i++)
-		check_static_address(group->targets[i], &address, &cause);
+		check_own_address(plan, group->targets[i], &address, &cause);
 	if (cause.text[0] == '\0')
 		return 0;
 	return error_set(err, EINVAL, "%s:%u:%u: static_configs: %s",
@@ -247,7 +269,8 @@ static int build_static(struct build *build, size_t job_index, size_t config_at,
 	if (result < 0)
 		return result;
 	const struct target_static_config *configs = job->static_configs.items;
-	return check_static_group(build->set->groups[build->set->group_count - 1], &configs[config_at], err);
+	const struct group *group = build->set->groups[build->set->group_count - 1];
+	return check_static_group(build->plan, group, &configs[config_at], err);
 }
 
 static int build_statics(struct build *build, struct error *err)
@@ -381,6 +404,7 @@ int discover_configure(struct discover *discover, const struct discover_settings
 	}
 	discover->plan = plan;
 	discover->set = build.set;
+	plan_adopt(plan);
 	report(discover, old, false);
 	set_free(old);
 	plan_free(old_plan);
@@ -542,7 +566,7 @@ static int pod_dial_address(const struct discover *discover, const struct target
 int discover_dial_address(const struct discover *discover, const struct target *target,
 	struct target_address *ret_address, struct error *err)
 {
-	if (target->origin == TARGET_STATIC)
-		return check_static_address(target, ret_address, err);
+	if (target->origin != TARGET_POD)
+		return check_own_address(discover->plan, target, ret_address, err);
 	return pod_dial_address(discover, target, ret_address, err);
 }

@@ -566,6 +566,28 @@ static void reload_moves_only_the_job_that_changed(void **state)
 			     "+ four http://10.85.0.2:9000/metrics\n");
 }
 
+static void other_credentials_move_no_target(void **state)
+{
+	struct scene *scene = *state;
+	struct target_job_options job = metrics_job("one");
+	struct kube_pod pod = small_pod("a", "10.85.0.2");
+	struct error err;
+	job.bearer_token = "one";
+	must_configure(scene, &job, 1);
+	tell_pods(scene, &pod, 1);
+	buf_reset(&scene->events);
+	struct target *target = target_at(scene, 0);
+	test_assert_text(target->job->credentials->authorization, "Bearer one");
+	job.bearer_token = "two";
+	struct target_job_options broken[] = {job, {.job_name = "one"}};
+	assert_int_equal(configure(scene, broken, 2, &err), -EINVAL);
+	test_assert_text(target->job->credentials->authorization, "Bearer one");
+	must_configure(scene, &job, 1);
+	assert_events(scene, "");
+	assert_ptr_equal(target_at(scene, 0), target);
+	test_assert_text(target->job->credentials->authorization, "Bearer two");
+}
+
 /* ---- static lists ------------------------------------------------------------------------------------------- */
 
 static struct target_job_options static_job(const char *name, struct target_static_config *configs, size_t count)
@@ -774,6 +796,36 @@ static void static_targets_are_dialled_on_this_host_only(void **state)
 	assert_int_equal(address.port, 9465);
 }
 
+/* Its token goes to the node's kubelet or nowhere, although the node's address is no address of the pod that we run in. */
+static void kubelet_is_dialled_at_its_own_address_only(void **state)
+{
+	struct scene *scene = *state;
+	static const char *addresses[] = {"192.0.2.7:10250"};
+	struct target_static_config configs[] = {{.position = {"f", 3, 1}, .targets = {addresses, 1}}};
+	struct target_job_options job = static_job("kubelet/metrics", configs, 1);
+	struct discover_settings settings = {
+		.global = &global, .jobs = &job, .job_count = 1, .kubelet_host = SPAN("192.0.2.7")};
+	struct target_address address;
+	struct error err = {""};
+	assert_int_equal(discover_configure(scene->discover, &settings, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "192.0.2.7 is not an address of this host"));
+	job.of_kubelet = true;
+	assert_int_equal(discover_configure(scene->discover, &settings, &err), 0);
+	struct target *target = target_at(scene, 0);
+	assert_int_equal(target->origin, TARGET_KUBELET);
+	assert_int_equal(discover_dial_address(scene->discover, target, &address, &err), 0);
+	assert_memory_equal(address.bytes, "\xc0\x00\x02\x07", 4);
+	assert_int_equal(address.port, 10250);
+	target_ref(target);
+	settings.kubelet_host = SPAN("192.0.2.8");
+	assert_int_equal(discover_configure(scene->discover, &settings, &err), -EINVAL);
+	assert_string_equal(err.text, "f:3:1: static_configs: 192.0.2.7 is not the address of the node's kubelet");
+	addresses[0] = "192.0.2.8:10250";
+	assert_int_equal(discover_configure(scene->discover, &settings, &err), 0);
+	assert_int_equal(discover_dial_address(scene->discover, target, &address, &err), -EACCES);
+	target_unref(target);
+}
+
 /* ---- memory ----------------------------------------------------------------------------------------------------------- */
 
 static int live_a_little(void *arg)
@@ -855,6 +907,7 @@ int main(void)
 		TEST(bad_configuration_leaves_everything_as_it_is),
 		TEST(job_name_used_twice_is_refused),
 		TEST(reload_moves_only_the_job_that_changed),
+		TEST(other_credentials_move_no_target),
 		TEST(static_targets_are_there_with_their_labels_through_all_polls),
 		TEST(static_target_of_another_host_fails_and_names_the_line),
 		TEST(only_addresses_of_the_pod_itself_are_dialled),
@@ -863,6 +916,7 @@ int main(void)
 		TEST(ended_pod_stays_a_target_but_is_not_dialled),
 		TEST(pod_that_left_is_not_dialled),
 		TEST(static_targets_are_dialled_on_this_host_only),
+		TEST(kubelet_is_dialled_at_its_own_address_only),
 		cmocka_unit_test(memory_that_runs_out_is_reported),
 		TEST(without_memory_the_present_set_stays),
 	};

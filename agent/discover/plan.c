@@ -9,10 +9,18 @@ void plan_free(struct plan *plan)
 {
 	if (!plan)
 		return;
-	for (size_t i = 0; i < plan->job_count; i++)
+	for (size_t i = 0; i < plan->job_count; i++) {
 		target_job_unref(plan->jobs[i].job);
+		target_credentials_unref(plan->jobs[i].credentials);
+	}
 	arena_done(&plan->arena);
 	free(plan);
+}
+
+void plan_adopt(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->job_count; i++)
+		target_job_set_credentials(plan->jobs[i].job, plan->jobs[i].credentials);
 }
 
 static const struct target_job_options *find_job(
@@ -41,12 +49,13 @@ static int add_job(struct plan *plan, const struct plan *present, const struct t
 	int result = target_job_new(options, global, &job, err);
 	if (result < 0)
 		return result;
+	struct target_credentials *credentials = target_credentials_ref(job->credentials);
 	struct target_job *same = present_job(present, job);
 	if (same) {
 		target_job_unref(job);
 		job = target_job_ref(same);
 	}
-	plan->jobs[plan->job_count++] = (struct plan_job){.job = job};
+	plan->jobs[plan->job_count++] = (struct plan_job){.job = job, .credentials = credentials};
 	return 0;
 }
 
@@ -162,9 +171,11 @@ static int plan_fill(
 {
 	plan->jobs = arena_alloc(&plan->arena, (settings->job_count + 2) * sizeof(*plan->jobs));
 	const char *node_name = arena_spandup(&plan->arena, settings->node_name);
-	if (!plan->jobs || !node_name)
+	const char *kubelet_host = arena_spandup(&plan->arena, settings->kubelet_host);
+	if (!plan->jobs || !node_name || !kubelet_host)
 		return -ENOMEM;
 	plan->node_name = span_of(node_name, settings->node_name.len);
+	plan->kubelet_host = span_of(kubelet_host, settings->kubelet_host.len);
 	int result = add_configured_jobs(plan, present, settings, err);
 	if (result == 0 && wants_annotations(settings))
 		result = add_annotation_job(plan, present, settings, err);

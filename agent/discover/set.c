@@ -187,7 +187,8 @@ int set_build_group(struct set *set, const struct set *present, const struct pla
 	int result = group_new(plan->jobs[job_index].job, job_index, pod, hash, findings, &group);
 	if (result < 0)
 		return result;
-	result = fill_group(set, present, group, pod ? TARGET_POD : TARGET_STATIC, findings);
+	enum target_origin origin = pod ? TARGET_POD : group->job->of_kubelet ? TARGET_KUBELET : TARGET_STATIC;
+	result = fill_group(set, present, group, origin, findings);
 	if (result < 0) {
 		group_unref(group);
 		return result;

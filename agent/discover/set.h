@@ -16,10 +16,11 @@ enum {
 
 struct plan_job {
 	struct target_job *job;
-	bool pods;                        /* role=pod */
-	bool annotated;                   /* the gleaner rule */
-	bool listening;                   /* discovery.listen */
-	struct option_strings namespaces; /* of role=pod; empty: all */
+	struct target_credentials *credentials; /* that the job gets when the plan is in force */
+	bool pods;                              /* role=pod */
+	bool annotated;                         /* the gleaner rule */
+	bool listening;                         /* discovery.listen */
+	struct option_strings namespaces;       /* of role=pod; empty: all */
 };
 struct plan {
 	struct arena arena;
@@ -27,11 +28,13 @@ struct plan {
 	size_t job_count;
 	struct discover_annotation_options annotations;
 	struct discover_listen_options listen; /* enabled: its job is the last one */
-	struct span node_name;
+	struct span node_name, kubelet_host;
 };
 /* present: the plan in force or NULL; a job with the same content is taken over from it. err as discover_configure. */
 int plan_new(const struct discover_settings *settings, const struct plan *present, struct plan **ret_plan,
 	struct error *err);
+/* It is in force: jobs that were taken over get their new credentials. */
+void plan_adopt(struct plan *plan);
 void plan_free(struct plan *plan);
 
 /* ---- groups ------------------------------------------------------------------------------ */

@@ -39,6 +39,7 @@ struct discover_settings {
 	const struct discover_annotation_options *annotations;
 	const struct discover_listen_options *listen; /* NULL: not enabled */
 	struct span node_name;                        /* a pod of another node is ignored; empty: not checked */
+	struct span kubelet_host; /* the one address that targets of jobs of_kubelet may have; empty: none */
 };
 
 /* Called from within discover_configure and discover_pods, when the new set is in force; they may ask, but not bring new facts.
@@ -59,7 +60,7 @@ struct discover;
 int discover_new(struct discover_events events, struct discover **ret_discover);
 /* No events. */
 void discover_free(struct discover *discover);
-/* New configuration (start, reload). All or nothing: on failure the old one stays. err names the position in the file: a job as
+/* New configuration (start, reload). A job that is the same but for its credentials stays, and has those then. All or nothing: on failure the old one stays. err names the position in the file: a job as
  * target_job_new says, a static target that is no address of this host, a job_name that is used twice. 0, -EINVAL, -ENOMEM. */
 int discover_configure(struct discover *discover, const struct discover_settings *settings, struct error *err);
 /* A new list of pods; a reference is taken. NULL: none is known any more. 0; -ENOMEM: the old list stays. Cost: what changed; a pod whose hash is the same costs one
@@ -93,6 +94,6 @@ struct discover_dropped {
 const struct discover_dropped *discover_dropped(const struct discover *discover, size_t *ret_count);
 
 /* Whether the core may dial this target now: a pod's own addresses as the kubelet last told them, the node's for hostNetwork pods;
- * static targets: addresses of this host. A pod that has ended is not dialled: its address may be another's. 0 with ret_address, -EACCES with err ("10.0.0.9 is not an address of pod ns/name"). */
+ * static targets: addresses of this host; the kubelet's: that of discover_settings. A pod that has ended is not dialled: its address may be another's. 0 with ret_address, -EACCES with err ("10.0.0.9 is not an address of pod ns/name"). */
 int discover_dial_address(const struct discover *discover, const struct target *target,
 	struct target_address *ret_address, struct error *err);
