@@ -128,6 +128,8 @@ static int fill(struct target_job *job, const struct target_job_options *options
 	job->fallback_openmetrics =
 		span_starts_with(span_str(options->fallback_scrape_protocol), SPAN("OpenMetricsText"));
 	job->limits = merge_limits(&options->limits, &global->limits);
+	job->budget.share = options->budget.share > 0 ? options->budget.share : global->budget.share;
+	job->budget.max_interval_ns = either(options->budget.max_interval_ns, global->budget.max_interval_ns);
 	job->metric_rule_count = options->metric_relabel_configs.count;
 	job->metric_rules =
 		copy_rules(arena, options->metric_relabel_configs.items, options->metric_relabel_configs.count, &ok);
@@ -162,6 +164,8 @@ static int hash_content(struct target_job *job, const struct target_job_options 
 	pack_rules(options->relabel_configs.items, options->relabel_configs.count, &bytes);
 	pack_pairs(&job->external_labels, &bytes);
 	pack_pairs(&job->resource_attributes, &bytes);
+	buf_append(&bytes, &job->budget.share, sizeof(job->budget.share));
+	buf_append(&bytes, &job->budget.max_interval_ns, sizeof(job->budget.max_interval_ns));
 	buf_char(&bytes, (char)job->of_kubelet);
 	uint64_t content = hash_bytes(buf_view(&bytes), 0);
 	int result = bytes.failed;

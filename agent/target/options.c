@@ -23,6 +23,13 @@ static int check_names(const struct option_pairs *pairs, struct error *err)
 	return 0;
 }
 
+static int check_budget(const struct target_budget_options *budget, struct error *err)
+{
+	if (budget->share >= 0 && budget->share <= 1024)
+		return 0;
+	return error_set(err, EINVAL, "%g is no share of a core, such as 0.01", budget->share);
+}
+
 static int global_check(void *object, struct arena *arena, const char **ret_key, struct error *err)
 {
 	(void)arena;
@@ -35,6 +42,8 @@ static int global_check(void *object, struct arena *arena, const char **ret_key,
 			duration_format(global->scrape_interval_ns).text);
 		return blame(ret_key, "scrape_timeout");
 	}
+	if (check_budget(&global->budget, err) < 0)
+		return blame(ret_key, "scrape_cost_budget");
 	return check_names(&global->external_labels, err) < 0 ? blame(ret_key, "external_labels") : 0;
 }
 
@@ -136,6 +145,8 @@ static int job_check(void *object, struct arena *arena, const char **ret_key, st
 		error_set(err, EINVAL, "`%s` is not http or https", escape_bytes(scheme).text);
 		return blame(ret_key, "scheme");
 	}
+	if (check_budget(&job->budget, err) < 0)
+		return blame(ret_key, "scrape_cost_budget");
 	if (target_check_credentials(job, ret_key, err) < 0)
 		return -EINVAL;
 	if (check_params(&job->params, err) < 0)

@@ -88,7 +88,8 @@ struct target_kubernetes_sd {
 	struct option_strings namespaces; /* namespaces.names; empty: all */
 };
 extern const struct option_table target_job_table;
-extern const struct option_table target_basic_auth_table, target_authorization_table, target_tls_table; /* parts of it */
+extern const struct option_table target_basic_auth_table, target_authorization_table,
+	target_tls_table; /* parts of it */
 
 /* Only what Prometheus refuses, in its words: two ways to log in, a certificate without its key. Part of target_job_table's check; for
  * jobs that come another way. 0; -EINVAL with err, ret_key the key to blame. */
