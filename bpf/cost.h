@@ -1,7 +1,7 @@
 /* What bpf/cost.bpf.c and user space share: what answering one scrape costs the target.
  *
  * One slot per connection while it is open. The agent owns the first 64 bytes, BPF the rest. A *window* is one request on it:
- *   agent  zeroes BPF's part, stores generation (never used before), then state = ARMED (release), ports[port] = 1, active += 1
+ *   agent  zeroes BPF's part, stores generation (never used before), ports[port] = 1, active += 1, then state = ARMED (release)
  *   BPF    at the first read of the request by the server: RUNNING; adds while threads run
  *   agent  a few ms after the last byte of the response: state = DONE, active -= 1, reads
  * BPF bounds every index and follows no pointer that user space wrote: wrong words here make wrong figures and nothing else.

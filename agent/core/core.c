@@ -23,10 +23,11 @@ static struct discover_settings discover_settings(const struct settings *setting
 {
 	return (struct discover_settings){
 		.global = &settings->global,
-		.jobs = settings->scrape_configs.items,
-		.job_count = settings->scrape_configs.count,
+		.jobs = settings->jobs,
+		.job_count = settings->job_count,
 		.annotations = &settings->annotations,
 		.node_name = span_str(settings->kubelet.node_name),
+		.kubelet_host = settings->kubelet_host,
 	};
 }
 
@@ -57,7 +58,7 @@ static int kubelet_start(
 	*ret_kubelet = NULL;
 	if (!settings->kubelet.enabled)
 		return 0;
-	struct kube_kubelet_events events = {pods_changed, kubelet_failed, core};
+	struct kube_kubelet_events events = {.pods = pods_changed, .failed = kubelet_failed, .arg = core};
 	return kube_kubelet_new(core->loop, core->http, &settings->kubelet, core->clock, events, ret_kubelet, err);
 }
 
@@ -275,6 +276,8 @@ static int start_parts(struct core *core, struct error *err)
 		return result;
 	result = targets_init(core);
 	if (result == 0)
+		result = costs_init(core);
+	if (result == 0)
 		result = workers_start(core);
 	if (result < 0)
 		return error_wrap(err, -result, "start scrapers");
@@ -309,6 +312,7 @@ static void core_done(struct core *core)
 	telemetry_stop(core);
 	kube_kubelet_free(core->kubelet);
 	workers_free(core);
+	costs_done(core);
 	if (core->exporter)
 		exporter_stop(core->exporter, 0);
 	targets_done(core);

@@ -28,6 +28,7 @@ struct dial {
 	struct loop_watch *watch;
 	struct loop_timer *timer;
 	struct target_address address;
+	uint32_t slot, map; /* of the cost maps; WIRE_NO_SLOT: not measured */
 };
 
 static void dial_free(struct dial *dial)
@@ -39,6 +40,7 @@ static void dial_free(struct dial *dial)
 	loop_timer_free(dial->timer);
 	if (dial->fd >= 0)
 		close(dial->fd);
+	costs_give_back(dial->worker, dial->slot, dial->map);
 	dial->worker->dial_count--;
 	free(dial);
 }
@@ -58,16 +60,11 @@ void dial_cancel_all(struct worker *worker)
 		dial_free(worker->dials);
 }
 
-static void answer(struct worker *worker, uint64_t key, int error, const char *text, int fd)
-{
-	struct wire_socket socket = {.key = key, .error = (uint32_t)error, .slot = WIRE_NO_SLOT};
-	worker_send_fd(worker, WIRE_SOCKET, &socket, span_str(text), fd);
-}
-
 static void answer_failure(struct worker *worker, uint64_t key, int error, const char *text)
 {
+	struct wire_socket socket = {.key = key, .error = (uint32_t)error, .slot = WIRE_NO_SLOT};
 	worker->core->totals.dial_failures++;
-	answer(worker, key, error, text, -1);
+	worker_send(worker, WIRE_SOCKET, &socket, span_str(text));
 }
 
 /* "connect to 10.0.0.1:80: Connection refused" */
@@ -100,7 +97,10 @@ static void dial_ready(void *arg, unsigned events)
 	int fd = dial->fd;
 	dial->fd = -1;
 	probes_dialled(dial->worker->core, dial->key, false);
-	answer(dial->worker, dial->key, 0, "", fd);
+	bool measured = dial->map == dial->worker->core->costs.map; /* else the probe went meanwhile */
+	struct wire_socket socket = {.key = dial->key, .slot = measured ? dial->slot : WIRE_NO_SLOT};
+	dial->slot = WIRE_NO_SLOT; /* the scraper's */
+	worker_send_fd(dial->worker, WIRE_SOCKET, &socket, SPAN_NONE, fd);
 	dial_free(dial);
 }
 
@@ -126,6 +126,21 @@ static socklen_t socket_address(const struct target_address *address, struct soc
 	return sizeof(*in);
 }
 
+/* connect(2), with BPF told whose it is. 0 or a positive errno. */
+static int connect_seen(struct dial *dial, const struct sockaddr_storage *sockaddr, socklen_t len)
+{
+	struct core *core = dial->worker->core;
+	costs_dial(core, dial->slot, dial->fd);
+	int error = connect(dial->fd, (const struct sockaddr *)sockaddr, len) < 0 ? errno : 0;
+	if (error == EINPROGRESS)
+		error = 0;
+	if (!costs_dialled(core, dial->slot, error == 0)) {
+		costs_give_back(dial->worker, dial->slot, dial->map);
+		dial->slot = WIRE_NO_SLOT;
+	}
+	return error;
+}
+
 /* Starts the connect. 0, or a positive errno. */
 static int dial_connect(struct dial *dial)
 {
@@ -136,8 +151,9 @@ static int dial_connect(struct dial *dial)
 	if (dial->fd < 0)
 		return errno;
 	setsockopt(dial->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (connect(dial->fd, (struct sockaddr *)&sockaddr, len) < 0 && errno != EINPROGRESS)
-		return errno;
+	int error = connect_seen(dial, &sockaddr, len);
+	if (error != 0)
+		return error;
 	struct loop *loop = dial->worker->core->loop;
 	int result = loop_watch_new(loop, dial->fd, LOOP_WRITE, dial_ready, dial, &dial->watch);
 	if (result == 0)
@@ -179,7 +195,9 @@ void dial_start(struct worker *worker, uint64_t key)
 		.worker = worker,
 		.key = key,
 		.fd = -1,
-		.address = address};
+		.address = address,
+		.slot = costs_take(worker, address.port, target->timeout_ns),
+		.map = core->costs.map};
 	if (dial->next)
 		dial->next->link = &dial->next;
 	worker->dials = dial;

@@ -5,6 +5,7 @@
 
 #include "core.h"
 #include "cost_history.h"
+#include "costs.h"
 #include "gleaner/discover.h"
 #include "gleaner/export.h"
 #include "gleaner/http.h"
@@ -110,6 +111,7 @@ struct core {
 	struct exporter *exporter;
 	struct probes *probes;                /* NULL while stopping */
 	struct probes_counters probes_before; /* of those before a reload */
+	struct costs costs;
 	struct status_server *status;
 	struct telemetry *telemetry;
 

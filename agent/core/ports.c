@@ -49,7 +49,9 @@ static void json_probe(const struct probes *probes, struct buf *out)
 		pages_json(out, "reason", span_str(program->reason));
 		buf_char(out, '}');
 	}
-	buf_str(out, "]}");
+	buf_printf(out, "],\"cost\":{\"measured\":%s", costs_are_measured(probes->core) ? "true" : "false");
+	pages_json(out, "reason", span_str(probes->core->costs.reason.text));
+	buf_str(out, "}}");
 }
 
 static void json_port(const struct core *core, const struct listener *listener, struct buf *out)

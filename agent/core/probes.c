@@ -254,7 +254,7 @@ static void events_ready(void *arg, unsigned events)
 	run_listeners(probes);
 }
 
-static bool sees_all_processes(void)
+bool probes_see_all_processes(void)
 {
 	struct stat about;
 	return stat("/proc/self/ns/pid", &about) == 0 && about.st_ino == INIT_PID_NAMESPACE;
@@ -271,7 +271,7 @@ static void take_snapshot(struct probes *probes, int fd)
 		result = listeners_snapshot_add(probes->listeners, events, (size_t)count);
 	close(fd);
 	/* Not in the host's pid namespace it names our own processes only. */
-	listeners_snapshot_end(probes->listeners, result == 0 && count == 0 && sees_all_processes());
+	listeners_snapshot_end(probes->listeners, result == 0 && count == 0 && probes_see_all_processes());
 	if (result < 0 || count < 0)
 		snapshot_failed(probes, result < 0 ? result : (int)count);
 	probes->snapshot_due_to_run = true;
@@ -308,6 +308,7 @@ static void disconnect(struct probes *probes)
 	probes->events_watch = probes->socket_watch = NULL;
 	listeners_free(probes->listeners);
 	probes->listeners = NULL;
+	costs_probe_gone(probes->core, "there is no probe");
 	probe_free(probes->probe);
 	probes->probe = NULL;
 	if (probes->socket >= 0)
@@ -373,6 +374,21 @@ static void explain(struct error *reason, const char *what, const struct probe_h
 		probe_state_name((enum probe_state)program->state), escape_bytes(span_str(program->reason)).text);
 }
 
+/* The first program that cost needs and that is not there. */
+static void explain_cost(struct error *reason, const struct probe_hello *hello)
+{
+	static const char *const needed[] = {"on_dial", "on_switch", "on_recv", "on_recv2"};
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		const struct probe_program *program = program_of(hello, needed[i]);
+		if (!program || program->state == PROBE_ATTACHED || program->state == PROBE_OFF)
+			continue;
+		error_set(reason, EIO, "%s is %s: %s", needed[i], probe_state_name((enum probe_state)program->state),
+			escape_bytes(span_str(program->reason)).text);
+		return;
+	}
+	error_set(reason, EIO, "the probe has not loaded the programs");
+}
+
 static void answer_ready(void *arg, unsigned events)
 {
 	struct probes *probes = arg;
@@ -405,6 +421,25 @@ static int connect_listeners(struct probes *probes)
 	return result;
 }
 
+static void connect_costs(struct probes *probes)
+{
+	struct core *core = probes->core;
+	const struct probe_hello *hello = &probes->hello;
+	struct error reason = {""};
+	if (!core->settings->probe.cost)
+		error_set(&reason, EIO, "probe.cost is false");
+	else if (!hello->cost)
+		explain_cost(&reason, hello);
+	if (reason.text[0])
+		costs_probe_gone(core, reason.text);
+	else
+		costs_probe_came(core, probes->probe);
+	if (core->costs.reason.text[0])
+		log_info(&core->log, "probe: the cost of scrapes is not measured: %s", core->costs.reason.text);
+	else
+		log_info(&core->log, "probe: the cost of scrapes is measured");
+}
+
 static void said_hello(struct probes *probes)
 {
 	const struct probe_hello *hello = probe_hello(probes->probe);
@@ -427,7 +462,7 @@ static void said_hello(struct probes *probes)
 	probes->reason.text[0] = '\0';
 	if (!hello->snapshot)
 		explain(&probes->reason, "ports that opened earlier are not seen", hello, "snap_file");
-	else if (!sees_all_processes())
+	else if (!probes_see_all_processes())
 		error_set(&probes->reason, EIO,
 			"ports that opened earlier are not seen: not in the host's pid namespace (hostPID)");
 	probes->said = probes->reason;
@@ -435,6 +470,7 @@ static void said_hello(struct probes *probes)
 		probes->reason.text[0] ? "; " : "", probes->reason.text);
 	tell_pods(probes, NULL);
 	run_listeners(probes);
+	connect_costs(probes);
 }
 
 static void hello_ready(void *arg, unsigned events)
@@ -460,8 +496,10 @@ static void hello_ready(void *arg, unsigned events)
 
 static int start_child(struct probes *probes)
 {
-	/* Nobody measures what a scrape costs yet: without on_dial those programs are not loaded. */
-	static const char *const argv[] = {"gleaner", "probe", "--fd", CHILD_FD_TEXT, "--off", "on_dial", NULL};
+	static const char *const with_cost[] = {"gleaner", "probe", "--fd", CHILD_FD_TEXT, NULL};
+	/* Of the programs that measure cost none is loaded without on_dial. */
+	static const char *const without[] = {"gleaner", "probe", "--fd", CHILD_FD_TEXT, "--off", "on_dial", NULL};
+	const char *const *argv = probes->core->settings->probe.cost ? with_cost : without;
 	return child_start(SOCK_SEQPACKET, argv, &probes->pid, &probes->socket);
 }
 

@@ -60,6 +60,9 @@ void probes_dialled(struct core *core, uint64_t key, bool refused);
 /* What opened or opened again; called by the listeners. arg: the struct probes. */
 void probes_port_opened(void *arg, const struct listener *listener);
 
+/* Whether every process of the node can be named: we are in the host's pid namespace. */
+bool probes_see_all_processes(void);
+
 struct probes_counters probes_counters(const struct probes *probes);
 /* Ports that listen now. */
 size_t probes_port_count(const struct probes *probes);

@@ -292,7 +292,8 @@ static void a_pods_text_on_the_pages_is_escaped(void **state)
 	buf_init(&out, 1 << 16);
 	ports_json(&scene->core, &out);
 	test_assert_text(buf_view(&out),
-		",\"probe\":{\"state\":\"off\",\"reason\":\"probe.enabled is false\",\"programs\":[]},"
+		",\"probe\":{\"state\":\"off\",\"reason\":\"probe.enabled is "
+		"false\",\"programs\":[],\"cost\":{\"measured\":false,\"reason\":\"\"}},"
 		"\"listeningPorts\":[{\"port\":80,\"openSeconds\":2.001,\"scraped\":true,\"address\":\"0.0.0.0\","
 		"\"podUid\":\"" UID "\",\"namespace\":\"shop\",\"pod\":\"web\",\"containerId\":\"\","
 		"\"process\":\"<web>\\u001b\"}]");

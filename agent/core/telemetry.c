@@ -201,6 +201,32 @@ static void render_probe(const struct core *core, struct buf *page)
 		(double)counters.nudges);
 }
 
+static void render_costs(const struct core *core, struct buf *page)
+{
+	const struct costs_counters *counters = &core->costs.counters;
+	one(page, "gleaner_probe_cost_up", "gauge", "1 while what scrapes cost their targets is measured.",
+		costs_are_measured(core));
+	one(page, "gleaner_probe_cost_measured_total", "counter", "Scrapes that were measured.",
+		(double)counters->measured);
+	one(page, "gleaner_probe_cost_unmatched_total", "counter",
+		"Scrapes that were to be measured, but BPF saw no request at the server (an address translation in "
+		"between, or a probe that just came).",
+		(double)counters->unmatched);
+	one(page, "gleaner_probe_cost_mismatch_total", "counter",
+		"Scrapes that were not measured, since the server sent another number of bytes than came in.",
+		(double)counters->mismatch);
+	one(page, "gleaner_probe_cost_no_slot_total", "counter",
+		"Connections that are not measured, since 1,024 others are.", (double)counters->no_slot);
+	one(page, "gleaner_probe_cost_reaped_total", "counter", "Measurements that did not end by themselves.",
+		(double)counters->reaped);
+	one(page, "gleaner_probe_cost_deaf_total", "counter",
+		"Connects that BPF did not see; three in a row end measuring until there is another probe.",
+		(double)counters->deaf);
+	one(page, "gleaner_probe_cost_slots", "gauge", "Connections that are measured.",
+		(double)costs_slots_used(core));
+	one(page, "gleaner_probe_cost_windows", "gauge", "Measurements under way.", costs_windows_open(core));
+}
+
 int process_usage(pid_t pid, double *ret_cpu_seconds, double *ret_resident_bytes)
 {
 	char path[64];
@@ -263,6 +289,7 @@ static void render_agent(struct core *core, struct buf *page)
 	render_export(core, page);
 	render_kubelet(core, page);
 	render_probe(core, page);
+	render_costs(core, page);
 	render_processes(core, page);
 }
 

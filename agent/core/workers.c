@@ -76,6 +76,7 @@ static void worker_message(void *arg, const struct wire_message *message)
 {
 	struct worker *worker = arg;
 	const struct wire_key *key = message->fixed;
+	const struct wire_slot *slot = message->fixed;
 	worker->heard_ns = clock_mono(&worker->core->clock);
 	switch (message->type) {
 	case WIRE_HEARTBEAT:
@@ -97,6 +98,12 @@ static void worker_message(void *arg, const struct wire_message *message)
 		break;
 	case WIRE_SCRAPED:
 		targets_scraped(worker->core, message->fixed, message->tail);
+		break;
+	case WIRE_COST:
+		costs_measured(worker->core, message->fixed);
+		break;
+	case WIRE_SLOT_CLOSED:
+		costs_give_back(worker, slot->slot, slot->map);
 		break;
 	case WIRE_STOPPED:
 		worker->stopped = true;
@@ -207,6 +214,7 @@ static void worker_lost(struct worker *worker, const struct error *err)
 	} else {
 		worker_reap(worker, &status);
 	}
+	costs_worker_gone(worker);
 	worker->ingesting = 0;
 	if (core->stopping) {
 		if (all_ended(core))
@@ -242,6 +250,7 @@ static void worker_start(struct worker *worker)
 	if (result == 0) {
 		struct wire_settings settings = worker_settings(core);
 		worker_send(worker, WIRE_SETTINGS, &settings, SPAN_NONE);
+		costs_tell(worker);
 		result = targets_send_all(core, worker);
 	}
 	if (result < 0) {

@@ -13,6 +13,7 @@ struct http {
 	struct http_call *active; /* in flight; doubly linked */
 	struct http_call *idle;   /* kept for their easy handles; singly linked */
 	size_t idle_count;
+	struct clock clock;
 };
 
 struct http_call {
@@ -37,6 +38,7 @@ struct http_call {
 	enum http_failure verdict; /* of our own callbacks: why they made libcurl give up; HTTP_OK: they did not */
 	bool first_byte_late;
 	bool headers_done;
+	bool sending; /* its request was sent in this round of the timer */
 	size_t header_bytes;
 	char content_type[256], content_encoding[64], retry_after[64];
 };
@@ -44,6 +46,8 @@ struct http_call {
 /* request.c: what every easy handle of ours is like, once, and what one request asks for. 0, -ENOMEM; -EINVAL with err. */
 int http_call_prepare(struct http_call *call);
 int http_call_apply(struct http_call *call, const struct http_request *request, struct error *err);
+/* Closes a socket that was passed or opened. */
+void http_close(struct http *http, int fd);
 /* Frees what http_call_apply made. */
 void http_call_forget(struct http_call *call);
 

@@ -21,6 +21,7 @@ enum {
 
 struct watched_socket {
 	struct http *http;
+	struct http_call *call; /* that watched it last */
 	curl_socket_t fd;
 	struct loop_watch *watch;
 };
@@ -131,21 +132,47 @@ static void drain(struct http *http)
 	}
 }
 
+/* Time that was spent for a call, if it is still there. */
+static void charge(struct http *http, const struct http_call *call, uint64_t busy_ns)
+{
+	for (struct http_call *active = http->active; active; active = active->next)
+		if (active == call)
+			active->response.busy_ns += busy_ns;
+}
+
 static void socket_ready(void *arg, unsigned events)
 {
 	struct watched_socket *watched = arg;
 	struct http *http = watched->http;
 	int running;
 	int ready = (events & LOOP_READ ? CURL_CSELECT_IN : 0) | (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0);
+	struct http_call *call = watched->call;
+	uint64_t started_ns = clock_mono(&http->clock);
 	curl_multi_socket_action(http->multi, watched->fd, ready, &running); /* `watched` may be gone now */
+	charge(http, call, clock_mono(&http->clock) - started_ns);
 	drain(http);
+}
+
+/* A round of the timer sends requests, mostly: they share its time. */
+static void share_round(struct http *http, uint64_t busy_ns)
+{
+	size_t sending = 0;
+	for (const struct http_call *call = http->active; call; call = call->next)
+		sending += call->sending;
+	for (struct http_call *call = http->active; call && sending > 0; call = call->next) {
+		if (call->sending)
+			call->response.busy_ns += busy_ns / sending;
+		call->sending = false;
+	}
 }
 
 static void timer_fired(void *arg)
 {
 	struct http *http = arg;
 	int running;
+	uint64_t started_ns = clock_mono(&http->clock);
 	curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	share_round(http, clock_mono(&http->clock) - started_ns);
 	drain(http);
 }
 
@@ -168,12 +195,12 @@ static void watched_socket_free(struct watched_socket *watched)
 	free(watched);
 }
 
-static void watched_socket_new(struct http *http, curl_socket_t fd, unsigned events)
+static void watched_socket_new(struct http *http, struct http_call *call, curl_socket_t fd, unsigned events)
 {
 	struct watched_socket *watched = malloc(sizeof(*watched));
 	if (!watched)
 		return;
-	*watched = (struct watched_socket){.http = http, .fd = fd};
+	*watched = (struct watched_socket){.http = http, .call = call, .fd = fd};
 	if (loop_watch_new(http->loop, fd, events, socket_ready, watched, &watched->watch) < 0) {
 		free(watched);
 		return;
@@ -185,14 +212,17 @@ static int socket_changed(CURL *easy, curl_socket_t fd, int what, void *arg, voi
 {
 	struct http *http = arg;
 	struct watched_socket *watched = socket_arg;
+	struct http_call *call = NULL;
 	unsigned events = (what & CURL_POLL_IN ? LOOP_READ : 0u) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0u);
-	(void)easy;
-	if (what == CURL_POLL_REMOVE)
+	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&call);
+	if (what == CURL_POLL_REMOVE) {
 		watched_socket_free(watched);
-	else if (watched)
+	} else if (watched) {
+		watched->call = call;
 		loop_watch_set(watched->watch, events);
-	else
-		watched_socket_new(http, fd, events);
+	} else {
+		watched_socket_new(http, call, fd, events);
+	}
 	return 0;
 }
 
@@ -228,6 +258,7 @@ int http_new(struct loop *loop, struct http_options options, struct http **ret_h
 		return -ENOMEM;
 	}
 	http->loop = loop;
+	http->clock = clock_system();
 	http->options = options;
 	if (http->options.max_connections == 0)
 		http->options.max_connections = 1;
@@ -263,10 +294,11 @@ void http_free(struct http *http)
 int http_start(struct http *http, const struct http_request *request, struct http_call **ret_call, struct error *err)
 {
 	struct http_call *call;
+	uint64_t started_ns = clock_mono(&http->clock);
 	int result = call_take(http, &call);
 	if (result < 0) {
 		if (request->connected_fd >= 0)
-			close(request->connected_fd);
+			http_close(http, request->connected_fd);
 		return error_set(err, -result, "out of memory");
 	}
 	result = http_call_apply(call, request, err);
@@ -283,6 +315,7 @@ int http_start(struct http *http, const struct http_request *request, struct htt
 	if (call->next)
 		call->next->prev = call;
 	http->active = call;
+	call->response.busy_ns = clock_mono(&http->clock) - started_ns;
 	if (ret_call)
 		*ret_call = call;
 	return 0;

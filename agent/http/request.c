@@ -61,6 +61,32 @@ static int socket_opened(void *arg, curl_socket_t fd, curlsocktype purpose)
 	return passed ? CURL_SOCKOPT_ALREADY_CONNECTED : CURL_SOCKOPT_OK;
 }
 
+void http_close(struct http *http, int fd)
+{
+	if (http->options.on_close)
+		http->options.on_close(http->options.close_arg, fd);
+	close(fd);
+}
+
+static int close_socket(void *arg, curl_socket_t fd)
+{
+	http_close(arg, fd);
+	return 0;
+}
+
+static int before_request(void *arg, char *remote_address, char *local_address, int remote_port, int local_port)
+{
+	struct http_call *call = arg;
+	struct http_endpoints endpoints = {.local_address = local_address,
+		.remote_address = remote_address,
+		.local_port = (uint16_t)local_port,
+		.remote_port = (uint16_t)remote_port};
+	call->sending = true;
+	if (call->request.on_send)
+		call->request.on_send(call->request.arg, &endpoints);
+	return CURL_PREREQFUNC_OK;
+}
+
 /* ---- once ---------------------------------------------------------------------- */
 
 static long seconds(uint64_t ns)
@@ -111,6 +137,11 @@ int http_call_prepare(struct http_call *call)
 	code |= curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETDATA, call);
 	code |= curl_easy_setopt(call->easy, CURLOPT_SOCKOPTFUNCTION, socket_opened);
 	code |= curl_easy_setopt(call->easy, CURLOPT_SOCKOPTDATA, call);
+	/* The connection outlives the call. */
+	code |= curl_easy_setopt(call->easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	code |= curl_easy_setopt(call->easy, CURLOPT_CLOSESOCKETDATA, call->http);
+	code |= curl_easy_setopt(call->easy, CURLOPT_PREREQFUNCTION, before_request);
+	code |= curl_easy_setopt(call->easy, CURLOPT_PREREQDATA, call);
 	if (code != CURLE_OK || http_response_prepare(call) < 0)
 		return -ENOMEM;
 	return prepare_protocol(call->easy, &call->http->options);
@@ -353,7 +384,7 @@ int http_call_apply(struct http_call *call, const struct http_request *request, 
 void http_call_forget(struct http_call *call)
 {
 	if (call->fd >= 0)
-		close(call->fd);
+		http_close(call->http, call->fd);
 	call->fd = -1;
 	if (call->easy) {
 		curl_easy_setopt(call->easy, CURLOPT_CURLU, NULL);

@@ -110,7 +110,7 @@ void http_response_begin(struct http_call *call)
 {
 	call->response = (struct http_response){.failure = HTTP_OK};
 	call->verdict = HTTP_OK;
-	call->first_byte_late = call->headers_done = false;
+	call->first_byte_late = call->headers_done = call->sending = false;
 	call->header_bytes = 0;
 }
 

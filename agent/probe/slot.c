@@ -64,8 +64,9 @@ void cost_open(struct cost *cost, uint32_t index, uint16_t port, uint64_t now_mo
 	slot->opened_ns = now_mono_ns;
 	slot->generation++;
 	cost->shared->ports[port] = 1;
-	__atomic_store_n(&slot->state, COST_ARMED, __ATOMIC_RELEASE);
+	/* In this order, as in cost_close: who is killed in between leaves the sum too high, never below zero. */
 	__atomic_fetch_add(&cost->shared->active, 1, __ATOMIC_ACQ_REL);
+	__atomic_store_n(&slot->state, COST_ARMED, __ATOMIC_RELEASE);
 }
 
 bool cost_close(struct cost *cost, uint32_t index, struct cost_slot *ret_slot)

@@ -45,6 +45,8 @@ struct scrape_fetch {
 	bool inflating;
 	int failed; /* why on_headers or on_body gave up; 0: they did not */
 	uint64_t dropped_bytes;
+	void (*on_send)(void *arg, const struct http_endpoints *endpoints); /* may be NULL */
+	void *send_arg;
 	void (*done)(void *arg, const struct scrape_fetch_result *result);
 	void *arg;
 };
@@ -154,7 +156,8 @@ static void fetch_done(void *arg, const struct http_response *response)
 	struct scrape_fetch_result result = {.failure = response->failure,
 		.connect_ns = response->connect_ns,
 		.first_byte_ns = response->first_byte_ns,
-		.total_ns = response->total_ns};
+		.total_ns = response->total_ns,
+		.busy_ns = response->busy_ns};
 	fetch->call = NULL;
 	forget_memory(fetch);
 	fetch->body->wire_bytes = response->body_bytes;
@@ -175,7 +178,21 @@ static void fetch_done(void *arg, const struct http_response *response)
 	fetch->done(fetch->arg, &result);
 }
 
+void scrape_fetch_watch(
+	struct scrape_fetch *fetch, void (*on_send)(void *arg, const struct http_endpoints *endpoints), void *arg)
+{
+	fetch->on_send = on_send;
+	fetch->send_arg = arg;
+}
+
 /* ---- the response --------------------------------------------------------------------- */
+
+static void fetch_sends(void *arg, const struct http_endpoints *endpoints)
+{
+	struct scrape_fetch *fetch = arg;
+	if (fetch->on_send)
+		fetch->on_send(fetch->send_arg, endpoints);
+}
 
 static int fetch_headers(void *arg, const struct http_response *response)
 {
@@ -331,6 +348,7 @@ int scrape_fetch_start(struct scrape_fetch *fetch, const struct target *target, 
 		.max_body_bytes = fetch->limit_bytes,
 		.tls = &fetch->tls,
 		.connected_fd = connected_fd,
+		.on_send = fetch_sends,
 		.on_headers = fetch_headers,
 		.on_body = fetch_body,
 		.on_done = fetch_done,

@@ -22,6 +22,8 @@ struct flight {
 	struct scrape_fetch *fetch;
 	struct scrape_body body;
 	uint64_t start_mono_ns;
+	uint64_t fetch_ns;         /* our own time for the requests that came to nothing */
+	struct connection *window; /* of the request that was sent; NULL: none, or its connection is not known */
 	bool dialling;
 };
 
@@ -30,6 +32,32 @@ static void flight_fetched(void *arg, const struct scrape_fetch_result *result);
 static uint64_t flight_elapsed(const struct flight *flight)
 {
 	return clock_mono(&flight->scraper->clock) - flight->start_mono_ns;
+}
+
+/* ---- the window of its request (windows.h) ------------------------------------------ */
+
+static void flight_answered(struct flight *flight, bool whole)
+{
+	if (flight->window)
+		windows_sent(flight->window, whole);
+	flight->window = NULL;
+}
+
+static void flight_sends(void *arg, const struct http_endpoints *endpoints)
+{
+	struct flight *flight = arg;
+	const struct scraper_target *target = flight->target;
+	flight_answered(flight, false); /* of an attempt over a connection that was dead */
+	flight->window = windows_send(&flight->scraper->windows, endpoints, target->target, target->entry.key,
+		target->entry.tick_ns, target->server_tgid);
+}
+
+static void close_socket(struct scraper *scraper, int fd)
+{
+	if (fd < 0)
+		return;
+	windows_closing(&scraper->windows, fd);
+	close(fd);
 }
 
 /* ---- the pool ------------------------------------------------------------------- */
@@ -51,6 +79,7 @@ static struct flight *flight_take(struct scraper *scraper)
 		free(flight);
 		return NULL;
 	}
+	scrape_fetch_watch(flight->fetch, flight_sends, flight);
 	return flight;
 }
 
@@ -58,6 +87,7 @@ static void flight_put_back(struct scraper *scraper, struct flight *flight)
 {
 	flight->target->flight = NULL;
 	flight->target = NULL;
+	flight->fetch_ns = 0;
 	if (scraper->idle_body_bytes + flight->body.bytes.cap > IDLE_BODY_BYTES)
 		buf_done(&flight->body.bytes);
 	scraper->idle_body_bytes += flight->body.bytes.cap;
@@ -81,6 +111,7 @@ void flight_cancel(struct scraper *scraper, struct scraper_target *target)
 {
 	if (!target->flight->dialling)
 		scrape_fetch_cancel(target->flight->fetch);
+	flight_answered(target->flight, false);
 	flight_put_back(scraper, target->flight);
 }
 
@@ -107,6 +138,7 @@ static void fill_report(const struct flight *flight, const struct scrape_fetch_r
 		.stale_points = series->stale_points,
 		.tolerated = series->tolerated,
 		.missed_ticks = entry->missed,
+		.fetch_cpu_ns = flight->fetch_ns,
 		.up = outcome->up,
 	};
 	_Static_assert(SERIES_DROP_COUNT <= WIRE_DROP_REASONS, "every reason has its place in the message");
@@ -171,21 +203,25 @@ static void flight_fetch(struct flight *flight, int connected_fd)
 	struct error err = {""};
 	flight->dialling = false;
 	if (elapsed >= target->timeout_ns) {
-		if (connected_fd >= 0)
-			close(connected_fd);
+		close_socket(flight->scraper, connected_fd);
 		flight_fail(flight, HTTP_TIMEOUT, "timeout", "timed out while connecting");
 		return;
 	}
 	int result = scrape_fetch_start(flight->fetch, target, connected_fd, flight->scraper->settings.max_body_bytes,
 		target->timeout_ns - elapsed, &flight->body, flight_fetched, flight, &err);
-	if (result < 0)
+	if (result < 0) {
+		if (connected_fd >= 0) /* closed by the call */
+			windows_closing(&flight->scraper->windows, connected_fd);
 		flight_fail(flight, HTTP_OTHER, "request", err.text);
+	}
 }
 
 static void flight_fetched(void *arg, const struct scrape_fetch_result *fetched)
 {
 	struct flight *flight = arg;
 	struct scraper *scraper = flight->scraper;
+	flight_answered(flight, fetched->failure == HTTP_OK);
+	flight->fetch_ns += fetched->busy_ns;
 	if (fetched->failure == HTTP_NEED_SOCKET) {
 		flight->dialling = true;
 		int result = wire_send(
@@ -202,9 +238,10 @@ void flight_got_socket(struct scraper *scraper, const struct wire_message *messa
 {
 	const struct wire_socket *socket = message->fixed;
 	struct scraper_target *target = scraper_find_target(scraper, socket->key);
+	if (message->fd >= 0)
+		windows_connected(&scraper->windows, message->fd, socket->slot);
 	if (!target || !target->flight || !target->flight->dialling) {
-		if (message->fd >= 0) /* the target went, or changed, meanwhile */
-			close(message->fd);
+		close_socket(scraper, message->fd); /* the target went, or changed, meanwhile */
 		return;
 	}
 	struct error text;

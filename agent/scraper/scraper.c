@@ -21,7 +21,7 @@
 
 enum { EXIT_UNUSABLE = 3, SYSTEM_CA_BYTES = 4 << 20 };
 
-static const struct log *scraper_log(void)
+const struct log *scraper_log(void)
 {
 	static const struct log log = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO, .role = "scraper"};
 	return &log;
@@ -130,6 +130,9 @@ static void on_message(void *arg, const struct wire_message *message)
 	case WIRE_SOCKET:
 		flight_got_socket(scraper, message);
 		break;
+	case WIRE_COST_MAP:
+		windows_take_map(&scraper->windows, message->fixed, message->fd);
+		break;
 	case WIRE_STOP:
 		stop(scraper);
 		break;
@@ -157,6 +160,12 @@ static int read_system_ca(struct scraper *scraper)
 	return result == -ENOMEM ? result : buf_char(&scraper->system_ca, '\0');
 }
 
+static void socket_closes(void *arg, int fd)
+{
+	struct scraper *scraper = arg;
+	windows_closing(&scraper->windows, fd);
+}
+
 static int scraper_init(struct scraper *scraper, int fd)
 {
 	scraper->clock = clock_system();
@@ -164,9 +173,11 @@ static int scraper_init(struct scraper *scraper, int fd)
 	map_init(&scraper->jobs, 100000);
 	map_init(&scraper->targets, 1000000);
 	scrape_schedule_init(&scraper->schedule);
+	windows_init(&scraper->windows, scraper);
 	int result = loop_new(&scraper->loop);
 	/* A connection is kept for each target; the core's dial is the only way to a new one. */
-	struct http_options options = {.max_connections = 65536, .dials = false};
+	struct http_options options = {
+		.max_connections = 65536, .dials = false, .on_close = socket_closes, .close_arg = scraper};
 	tzset(); /* else the first strftime or certificate opens /etc/localtime */
 	if (result == 0)
 		result = read_system_ca(scraper);
@@ -193,6 +204,7 @@ static void scraper_done(struct scraper *scraper)
 	loop_timer_free(scraper->due_timer);
 	loop_timer_free(scraper->heartbeat_timer);
 	http_free(scraper->http);
+	windows_done(&scraper->windows);
 	buf_done(&scraper->system_ca);
 	wire_free(scraper->wire);
 	loop_free(scraper->loop);

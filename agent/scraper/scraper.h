@@ -4,6 +4,7 @@
 #include "gleaner/codec.h"
 #include "gleaner/scrape.h"
 #include "gleaner/wire.h"
+#include "windows.h"
 
 struct flight;
 
@@ -22,6 +23,7 @@ struct scraper_target {
 	struct scrape_entry entry;
 	struct scraper_job *job;
 	struct flight *flight; /* NULL: waits for its tick */
+	uint32_t server_tgid;  /* the process that answered last, as BPF named it; 0: not known */
 };
 
 /* Reports of scrapes whose points are still in the open batch. */
@@ -66,8 +68,10 @@ struct scraper {
 	uint64_t lines_hit, lines_moved, lines_missed;
 
 	struct outbox outbox;
+	struct windows windows;
 };
 
+const struct log *scraper_log(void);
 /* Ends the process: what the core sent or the machine gave cannot be worked with. */
 void scraper_fail(struct scraper *scraper, const char *what, int result);
 

@@ -71,6 +71,13 @@ static int check_cost(const struct wire_cost *cost, struct error *err)
 	return 0;
 }
 
+static int check_cost_map(const struct wire_cost_map *map, struct error *err)
+{
+	if (map->part > WIRE_COST_SHARED || map->map == 0 || map->processes > 1)
+		return error_set(err, EBADMSG, "cost map: part %u of map %u", map->part, map->map);
+	return 0;
+}
+
 int wire_check(enum wire_type type, bool from_scraper, const void *fixed, size_t fixed_and_tail_len, bool has_fd,
 	struct error *err)
 {
@@ -92,5 +99,7 @@ int wire_check(enum wire_type type, bool from_scraper, const void *fixed, size_t
 		return check_scraped(fixed, err);
 	if (type == WIRE_COST)
 		return check_cost(fixed, err);
+	if (type == WIRE_COST_MAP)
+		return check_cost_map(fixed, err);
 	return 0;
 }

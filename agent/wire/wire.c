@@ -263,6 +263,7 @@ static int handle_one(struct wire *wire, struct error *err)
 		struct wire_heartbeat heartbeat;
 		struct wire_record record;
 		struct wire_scraped scraped;
+		struct wire_cost cost;
 		uint64_t align;
 	} fixed;
 	memset(&fixed, 0, sizeof(fixed));

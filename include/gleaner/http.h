@@ -23,6 +23,9 @@ struct http_options {
 	/* PEM text that stands for the system's certificates, so that no file is opened; borrowed. NULL: the file is read for every
 	 * connection whose request names no `ca`. */
 	const char *system_ca;
+	/* Optional: a socket (a passed one, or one that was opened here) is about to be closed. */
+	void (*on_close)(void *arg, int fd);
+	void *close_arg;
 };
 /* The file with the system's certificates; NULL when libcurl was built without one. */
 const char *http_system_ca_file(void);
@@ -57,6 +60,12 @@ const char *http_failure_name(enum http_failure failure);
 /* "Internal Server Error" for 500 (RFC 9110 and others as Go's net/http); "" for a status without a name. */
 const char *http_status_text(unsigned status);
 
+/* Which connection a request goes over: addresses as inet_ntop writes them. */
+struct http_endpoints {
+	const char *local_address, *remote_address;
+	uint16_t local_port, remote_port;
+};
+
 struct http_response {
 	enum http_failure failure;
 	unsigned status;          /* 0 when none came */
@@ -65,6 +74,8 @@ struct http_response {
 	struct span retry_after;
 	uint64_t body_bytes;                          /* on the wire, before our inflating */
 	uint64_t connect_ns, first_byte_ns, total_ns; /* since the start of the call */
+	uint64_t
+		busy_ns; /* this thread spent on it, callbacks included: by the monotonic clock, 22 ns a reading (CPU clocks: 520) */
 	bool reused_connection;
 	struct error error; /* set unless HTTP_OK: for people */
 };
@@ -85,6 +96,9 @@ struct http_request {
 	 * connected by a non-blocking connect(2) that returned EINPROGRESS, and whose end was learnt by poll and SO_ERROR, not by
 	 * another connect (agent/http/request.c says why). */
 	int connected_fd;
+	/* Optional: the request is sent next, over this connection, which is ready (TLS is set up). More than once when a kept one turns
+	 * out to be dead. */
+	void (*on_send)(void *arg, const struct http_endpoints *endpoints);
 	/* Optional: the status and headers are there, the body follows. Negative refuses it (HTTP_REFUSED). */
 	int (*on_headers)(void *arg, const struct http_response *response);
 	/* A piece of the body. Negative refuses the rest (HTTP_REFUSED). NULL: the body is dropped. */

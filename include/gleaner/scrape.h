@@ -86,11 +86,15 @@ struct scrape_fetch_result {
 	/* Static word for counters: "connect", "timeout", "http_status", "body_limit", "gzip", ...; NULL when ok. */
 	const char *reason;
 	uint64_t connect_ns, first_byte_ns, total_ns; /* since the start; 0: did not get so far */
+	uint64_t busy_ns;                             /* as in http_response */
 	struct error error;                           /* "server returned HTTP status 500 Internal Server Error" */
 };
 /* memory: NULL: no ceiling but that of each body. */
 int scrape_fetch_new(struct http *http, struct scrape_memory *memory, struct scrape_fetch **ret_fetch);
 void scrape_fetch_free(struct scrape_fetch *fetch);
+/* on_send as in http_request, of all its requests from now on. */
+void scrape_fetch_watch(
+	struct scrape_fetch *fetch, void (*on_send)(void *arg, const struct http_endpoints *endpoints), void *arg);
 /* Starts the request of target's URL. done is called once unless cancelled, never from within, and may start the next one.
  *   connected_fd    as in http_request; -1 to try a kept connection
  *   max_body_bytes  ceiling besides the job's body_size_limit; a body of just so many bytes fails already (T-12)

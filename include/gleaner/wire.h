@@ -25,7 +25,7 @@
 enum wire_type {
 	/* core -> scraper */
 	WIRE_SETTINGS = 1, /* struct wire_settings: the first message, once; other settings take another scraper */
-	WIRE_JOB,      /* struct wire_job, tail: target_job_pack. Before its targets; the same id again: other credentials */
+	WIRE_JOB, /* struct wire_job, tail: target_job_pack. Before its targets; the same id again: other credentials */
 	WIRE_JOB_GONE, /* struct wire_job: after its targets */
 	WIRE_TARGET,   /* struct wire_target, tail: target_pack. A known key is replaced and keeps its series cache */
 	WIRE_TARGET_GONE, /* struct wire_key: stale points are sent */
@@ -81,12 +81,13 @@ struct wire_socket {
 enum wire_cost_part { WIRE_COST_SLOTS, WIRE_COST_SHARED };
 struct wire_cost_map {
 	uint32_t part; /* enum wire_cost_part; both come, in this order; slots of earlier maps mean nothing any more */
+	uint32_t map;  /* number of these maps, never 0 */
+	uint32_t processes; /* 1: a tgid of BPF names the same process here, so its clock can be read */
 	uint32_t zero;
 };
 
 struct wire_slot {
-	uint32_t slot;
-	uint32_t zero;
+	uint32_t slot, map;
 };
 
 /* One scrape as BPF saw it at the target (bpf/cost.h has the definitions), and the process clock around it. */
@@ -104,12 +105,17 @@ struct wire_cost {
 	/* CPU clock of process tgid, and when it was read (monotonic): just before the request and 5 ms after the last byte.
 	 * All 0 where the process is not visible. */
 	uint64_t process_before_ns, process_after_ns, read_before_ns, read_after_ns;
-	uint32_t measured; /* 0: BPF did not recognise the request; all of the slot's figures are 0 */
-	uint32_t flags;    /* COST_SHARED, ... */
+	uint32_t
+		measured; /* 0: BPF did not recognise the request, or WIRE_COST_MISMATCH; all of the slot's figures are 0 */
+	uint32_t
+		flags; /* COST_SHARED (also when another port of the pod was scraped meanwhile), ... and the one below */
 	uint32_t tgid, threads, hops;
 	uint32_t new_connection; /* 1: this was the first request on it */
 	char comm[16];           /* of the thread that read the request; a pod's bytes; NUL-padded */
 };
+
+/* The server's socket sent another number of bytes than ours received: it was not, or not only, our request. */
+#define WIRE_COST_MISMATCH (UINT32_C(1) << 31)
 
 struct wire_heartbeat {
 	uint64_t targets, in_flight;
