@@ -1,0 +1,468 @@
+/* What the watches have told, by kind, namespace and name; and the sets that are built of it. An object is parsed once, when it
+ * comes; sets share it.
+ *
+ * Failure modes: memory and objects without a name; what was there before stays.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "read.h"
+
+enum { OBJECTS_MAX = 1 << 20 }; /* of a resource */
+
+struct namespace_ {
+	struct span name;
+	struct labels labels;
+	uint64_t hash;
+	struct arena arena;
+};
+
+struct object {
+	enum monitor_resource resource;
+	struct span namespace_; /* "" of a Namespace */
+	uint64_t generation;    /* of the list or event that brought it last */
+	char *key;              /* "namespace/name" */
+	struct monitor *monitor;
+	struct monitor_service *service;
+	struct namespace_ *of_namespace;
+};
+
+/* A list that was begun for a namespace and is not complete. */
+struct open_list {
+	enum monitor_resource resource;
+	char *namespace_;
+	uint64_t generation;
+	struct open_list *next;
+};
+
+struct monitor_store {
+	const struct monitor_options *options;
+	uint64_t salt, generation;
+	struct map objects[MONITOR_RESOURCES];
+	struct open_list *lists;
+	struct monitor_selector selectors[MONITOR_KINDS], namespace_selectors[MONITOR_KINDS];
+	struct arena arena;
+};
+
+/* ---- store and objects -------------------------------------------------------------------- */
+
+static int read_selectors(struct monitor_store *store)
+{
+	const struct monitor_options *options = store->options;
+	const struct monitor_selector_options *of[MONITOR_KINDS] = {
+		&options->service_monitors, &options->pod_monitors, &options->scrape_configs};
+	const struct monitor_selector_options *of_namespaces[MONITOR_KINDS] = {&options->service_monitor_namespaces,
+		&options->pod_monitor_namespaces, &options->scrape_config_namespaces};
+	for (size_t i = 0; i < MONITOR_KINDS; i++) {
+		if (selector_of_options(&store->arena, of[i], &store->selectors[i]) < 0 ||
+			selector_of_options(&store->arena, of_namespaces[i], &store->namespace_selectors[i]) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int monitor_store_new(const struct monitor_options *options, struct monitor_store **ret_store)
+{
+	struct monitor_store *store = calloc(1, sizeof(*store));
+	if (!store)
+		return -ENOMEM;
+	store->options = options;
+	store->salt = hash_seed();
+	arena_init(&store->arena, 4 << 20);
+	for (size_t i = 0; i < MONITOR_RESOURCES; i++)
+		map_init(&store->objects[i], OBJECTS_MAX);
+	if (read_selectors(store) < 0) {
+		monitor_store_free(store);
+		return -ENOMEM;
+	}
+	*ret_store = store;
+	return 0;
+}
+
+static void namespace_free(struct namespace_ *namespace_)
+{
+	if (!namespace_)
+		return;
+	arena_done(&namespace_->arena);
+	free(namespace_);
+}
+
+static void object_free(struct object *object)
+{
+	if (!object)
+		return;
+	monitor_unref(object->monitor);
+	monitor_service_unref(object->service);
+	namespace_free(object->of_namespace);
+	free(object->key);
+	free(object);
+}
+
+static void list_free(struct open_list *list)
+{
+	free(list->namespace_);
+	free(list);
+}
+
+void monitor_store_free(struct monitor_store *store)
+{
+	if (!store)
+		return;
+	for (size_t i = 0; i < MONITOR_RESOURCES; i++) {
+		const struct map_slot *slot;
+		for (size_t at = 0; (slot = map_next(&store->objects[i], &at));)
+			object_free(slot->value);
+		map_done(&store->objects[i]);
+	}
+	while (store->lists) {
+		struct open_list *list = store->lists;
+		store->lists = list->next;
+		list_free(list);
+	}
+	arena_done(&store->arena);
+	free(store);
+}
+
+/* ---- put and remove ---------------------------------------------------------------------------- */
+
+static char *key_of(struct span namespace_, struct span name)
+{
+	char *key = malloc(namespace_.len + name.len + 2);
+	if (!key)
+		return NULL;
+	char *end = key;
+	if (namespace_.len > 0)
+		end = mempcpy(end, namespace_.ptr, namespace_.len);
+	*end++ = '/';
+	if (name.len > 0)
+		end = mempcpy(end, name.ptr, name.len);
+	*end = '\0';
+	return key;
+}
+
+static int namespace_parse(const struct json *object, struct namespace_ **ret_namespace, struct error *err)
+{
+	const struct json *labels = json_path(object, "metadata.labels");
+	struct span name = json_string(json_get(object, "metadata"), "name", SPAN_NONE);
+	if (name.len == 0)
+		return error_set(err, EINVAL, "a Namespace without name");
+	struct namespace_ *namespace_ = calloc(1, sizeof(*namespace_));
+	if (!namespace_)
+		return error_set(err, ENOMEM, "out of memory");
+	arena_init(&namespace_->arena, 4 << 20);
+	namespace_->hash = json_hash(labels, 0);
+	namespace_->name = span_of(arena_spandup(&namespace_->arena, name), name.len);
+	if (!namespace_->name.ptr || labels_of_json(&namespace_->arena, labels, SPAN_NONE, &namespace_->labels) < 0) {
+		namespace_free(namespace_);
+		return error_set(err, ENOMEM, "out of memory");
+	}
+	*ret_namespace = namespace_;
+	return 0;
+}
+
+static int object_parse(
+	const struct monitor_store *store, struct object *object, const struct json *json, struct error *err)
+{
+	switch (object->resource) {
+	case MONITOR_SERVICES:
+		return monitor_service_parse(json, &object->service, err);
+	case MONITOR_NAMESPACES:
+		return namespace_parse(json, &object->of_namespace, err);
+	default:
+		return monitor_parse(
+			(enum monitor_kind)object->resource, json, store->options, store->salt, &object->monitor, err);
+	}
+}
+
+static uint64_t object_hash(const struct object *object)
+{
+	if (object->monitor)
+		return object->monitor->hash;
+	return object->service ? object->service->hash : object->of_namespace->hash;
+}
+
+static int object_new(const struct monitor_store *store, enum monitor_resource resource, const struct json *json,
+	struct object **ret_object, struct error *err)
+{
+	struct object *object = calloc(1, sizeof(*object));
+	if (!object)
+		return error_set(err, ENOMEM, "out of memory");
+	object->resource = resource;
+	object->generation = store->generation;
+	int result = object_parse(store, object, json, err);
+	struct span name = SPAN_NONE;
+	if (result == 0) {
+		name = object->monitor   ? object->monitor->name
+		       : object->service ? object->service->name
+					 : object->of_namespace->name;
+		object->namespace_ = object->monitor   ? object->monitor->namespace_
+				     : object->service ? object->service->namespace_
+						       : SPAN("");
+		object->key = key_of(object->namespace_, name);
+		result = object->key ? 0 : error_set(err, ENOMEM, "out of memory");
+	}
+	if (result < 0) {
+		object_free(object);
+		return result;
+	}
+	*ret_object = object;
+	return 0;
+}
+
+int monitor_store_put(
+	struct monitor_store *store, enum monitor_resource resource, const struct json *json, struct error *err)
+{
+	struct map *map = &store->objects[resource];
+	struct object *object = NULL;
+	int result = object_new(store, resource, json, &object, err);
+	if (result < 0)
+		return result;
+	struct object *before = map_get(map, span_str(object->key));
+	if (before && object_hash(before) == object_hash(object)) {
+		before->generation = store->generation;
+		object_free(object);
+		return 0;
+	}
+	result = map_put(map, span_str(object->key), object);
+	if (result < 0) {
+		object_free(object);
+		return error_set(err, -result, "%s", result == -ENOMEM ? "out of memory" : "too many objects");
+	}
+	object_free(before);
+	return 1;
+}
+
+bool monitor_store_remove(struct monitor_store *store, enum monitor_resource resource, const struct json *json)
+{
+	const struct json *metadata = json_get(json, "metadata");
+	struct span namespace_ =
+		resource == MONITOR_NAMESPACES ? SPAN_NONE : json_string(metadata, "namespace", SPAN_NONE);
+	char *key = key_of(namespace_, json_string(metadata, "name", SPAN_NONE));
+	struct object *object = key ? map_remove(&store->objects[resource], span_str(key)) : NULL;
+	free(key);
+	object_free(object);
+	return object != NULL;
+}
+
+/* ---- lists --------------------------------------------------------------------------------------- */
+
+static struct open_list **find_list(struct monitor_store *store, enum monitor_resource resource, struct span namespace_)
+{
+	struct open_list **at = &store->lists;
+	while (*at && !((*at)->resource == resource && span_eq(span_str((*at)->namespace_), namespace_)))
+		at = &(*at)->next;
+	return at;
+}
+
+int monitor_store_begin(struct monitor_store *store, enum monitor_resource resource, struct span namespace_)
+{
+	struct open_list *list = *find_list(store, resource, namespace_);
+	if (!list) {
+		list = calloc(1, sizeof(*list));
+		char *copy = key_of(SPAN_NONE, namespace_);
+		if (!list || !copy) {
+			free(list);
+			free(copy);
+			return -ENOMEM;
+		}
+		memmove(copy, copy + 1, namespace_.len + 1); /* without the slash */
+		*list = (struct open_list){.resource = resource, .namespace_ = copy, .next = store->lists};
+		store->lists = list;
+	}
+	list->generation = ++store->generation;
+	return 0;
+}
+
+/* One object that the list has not brought, out of the map; NULL: none is left. */
+static struct object *take_old(struct map *map, const struct open_list *list)
+{
+	const struct map_slot *slot;
+	for (size_t at = 0; (slot = map_next(map, &at));) {
+		struct object *object = slot->value;
+		struct span namespace_ = span_str(list->namespace_);
+		if (object->generation < list->generation &&
+			(namespace_.len == 0 || span_eq(object->namespace_, namespace_)))
+			return map_remove(map, span_str(object->key));
+	}
+	return NULL;
+}
+
+bool monitor_store_end(struct monitor_store *store, enum monitor_resource resource, struct span namespace_)
+{
+	struct open_list **at = find_list(store, resource, namespace_), *list = *at;
+	struct object *object;
+	bool changed = false;
+	if (!list)
+		return false;
+	while ((object = take_old(&store->objects[resource], list))) {
+		object_free(object);
+		changed = true;
+	}
+	*at = list->next;
+	list_free(list);
+	return changed;
+}
+
+/* ---- sets ------------------------------------------------------------------------------------------ */
+
+static bool is_among(struct option_strings names, struct span name)
+{
+	for (size_t i = 0; i < names.count; i++) {
+		if (span_eq(span_str(names.items[i]), name))
+			return true;
+	}
+	return false;
+}
+
+/* NULL: it is selected. */
+static const char *why_not(const struct monitor_store *store, const struct monitor *monitor)
+{
+	const struct monitor_options *options = store->options;
+	const bool given[MONITOR_KINDS] = {
+		options->service_monitors_given, options->pod_monitors_given, options->scrape_configs_given};
+	const struct monitor_selector *of_namespace = &store->namespace_selectors[monitor->kind];
+	if (!given[monitor->kind])
+		return "no selector for this kind is configured, which selects none; `{}` selects all";
+	if (is_among(options->deny_namespaces, monitor->namespace_))
+		return "its namespace is among monitors.deny_namespaces";
+	if (options->allow_namespaces.count > 0 && !is_among(options->allow_namespaces, monitor->namespace_))
+		return "its namespace is not among monitors.allow_namespaces";
+	if (!monitor_selector_matches(&store->selectors[monitor->kind], monitor->labels))
+		return "its labels do not match the configured selector";
+	if (of_namespace->count == 0)
+		return NULL;
+	char *key = key_of(SPAN_NONE, monitor->namespace_);
+	const struct object *object = key ? map_get(&store->objects[MONITOR_NAMESPACES], span_str(key)) : NULL;
+	free(key);
+	if (!object)
+		return "its namespace is not known (yet), and the configured namespace selector asks for labels";
+	if (!monitor_selector_matches(of_namespace, object->of_namespace->labels))
+		return "the labels of its namespace do not match the configured namespace selector";
+	return NULL;
+}
+
+static int compare_names(struct span a_namespace, struct span a_name, struct span b_namespace, struct span b_name)
+{
+	int order = span_cmp(a_namespace, b_namespace);
+	return order ? order : span_cmp(a_name, b_name);
+}
+
+static int by_kind_and_name(const void *left, const void *right)
+{
+	const struct monitor *a = ((const struct monitor_entry *)left)->monitor,
+			     *b = ((const struct monitor_entry *)right)->monitor;
+	if (a->kind != b->kind)
+		return a->kind < b->kind ? -1 : 1;
+	return compare_names(a->namespace_, a->name, b->namespace_, b->name);
+}
+
+static int services_by_name(const void *left, const void *right)
+{
+	const struct monitor_service *a = *(struct monitor_service *const *)left,
+				     *b = *(struct monitor_service *const *)right;
+	return compare_names(a->namespace_, a->name, b->namespace_, b->name);
+}
+
+static void add_entries(const struct monitor_store *store, struct monitor_set *set, struct monitor_entry *entries)
+{
+	const struct map_slot *slot;
+	for (size_t kind = 0; kind < MONITOR_KINDS; kind++) {
+		for (size_t at = 0; (slot = map_next(&store->objects[kind], &at));) {
+			struct monitor *monitor = ((struct object *)slot->value)->monitor;
+			const char *reason = why_not(store, monitor);
+			set->totals[kind]++;
+			set->selected[kind] += reason == NULL;
+			entries[set->entry_count++] = (struct monitor_entry){
+				.monitor = monitor_ref(monitor), .selected = reason == NULL, .why_not = reason};
+		}
+	}
+	if (set->entry_count > 0)
+		qsort(entries, set->entry_count, sizeof(*entries), by_kind_and_name);
+}
+
+static void add_services(const struct monitor_store *store, struct monitor_set *set, struct monitor_service **services)
+{
+	const struct map_slot *slot;
+	for (size_t at = 0; (slot = map_next(&store->objects[MONITOR_SERVICES], &at));)
+		services[set->service_count++] = monitor_service_ref(((struct object *)slot->value)->service);
+	if (set->service_count > 0)
+		qsort(services, set->service_count, sizeof(struct monitor_service *), services_by_name);
+}
+
+int monitor_store_build(const struct monitor_store *store, struct monitor_set **ret_set)
+{
+	struct monitor_set *set = calloc(1, sizeof(*set));
+	size_t monitors = 0;
+	if (!set)
+		return -ENOMEM;
+	set->refs = 1;
+	set->kubelet_service = store->options->kubelet_service;
+	arena_init(&set->arena, SIZE_MAX);
+	for (size_t i = 0; i < MONITOR_KINDS; i++)
+		monitors += store->objects[i].count;
+	struct monitor_entry *entries = arena_alloc(&set->arena, monitors * sizeof(*entries));
+	struct monitor_service **services =
+		arena_alloc(&set->arena, store->objects[MONITOR_SERVICES].count * sizeof(struct monitor_service *));
+	if (!entries || !services) {
+		monitor_set_unref(set);
+		return -ENOMEM;
+	}
+	set->entries = entries;
+	set->services = services;
+	add_entries(store, set, entries);
+	add_services(store, set, services);
+	*ret_set = set;
+	return 0;
+}
+
+struct monitor_set *monitor_set_ref(struct monitor_set *set)
+{
+	set->refs++;
+	return set;
+}
+
+void monitor_set_unref(struct monitor_set *set)
+{
+	if (!set || --set->refs > 0)
+		return;
+	for (size_t i = 0; i < set->entry_count; i++)
+		monitor_unref(set->entries[i].monitor);
+	for (size_t i = 0; i < set->service_count; i++)
+		monitor_service_unref(set->services[i]);
+	arena_done(&set->arena);
+	free(set);
+}
+
+struct monitor_service *const *monitor_set_services(
+	const struct monitor_set *set, struct span namespace_, size_t *ret_count)
+{
+	size_t low = 0, high = set->service_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (span_cmp(set->services[middle]->namespace_, namespace_) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	size_t end = low;
+	while (end < set->service_count && span_eq(set->services[end]->namespace_, namespace_))
+		end++;
+	*ret_count = end - low;
+	return set->services + low;
+}
+
+bool monitor_set_reaches(const struct monitor_set *set, struct span namespace_)
+{
+	for (size_t i = 0; i < set->entry_count; i++) {
+		const struct monitor *monitor = set->entries[i].monitor;
+		bool counts =
+			set->entries[i].selected && !monitor->rejected && monitor->kind == MONITOR_SERVICE_MONITOR;
+		for (size_t j = 0; counts && !monitor->any_namespace && j < monitor->namespace_count; j++) {
+			if (span_eq(monitor->namespaces[j], namespace_))
+				return true;
+		}
+		if (counts && monitor->any_namespace)
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,352 @@
+/* Selectors, Services and the store. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "monitors_for_test.h"
+
+static void put(struct monitor_store *store, enum monitor_resource resource, const char *text, int expected)
+{
+	struct arena arena;
+	struct error err = {{0}};
+	arena_init(&arena, 1 << 20);
+	assert_int_equal(monitor_store_put(store, resource, json_for_test(&arena, text), &err), expected);
+	arena_done(&arena);
+}
+
+static void put_monitor(struct monitor_store *store, const char *namespace_, const char *name, const char *labels)
+{
+	char text[512];
+	snprintf(text, sizeof(text),
+		"{'metadata':{'name':'%s','namespace':'%s','labels':%s},'spec':{'selector':{},'endpoints':[{}]}}", name,
+		namespace_, labels);
+	put(store, MONITOR_SERVICE_MONITORS, text, 1);
+}
+
+static void assert_selected(const struct monitor_store *store, const char *expected)
+{
+	struct monitor_set *set = NULL;
+	struct buf text;
+	buf_init(&text, 4096);
+	assert_int_equal(monitor_store_build(store, &set), 0);
+	for (size_t i = 0; i < set->entry_count; i++) {
+		if (set->entries[i].selected)
+			buf_printf(&text, "%.*s/%.*s ", SPAN_ARGS(set->entries[i].monitor->namespace_),
+				SPAN_ARGS(set->entries[i].monitor->name));
+		else
+			assert_non_null(set->entries[i].why_not);
+	}
+	test_assert_text(text.len ? buf_view(&text) : SPAN(""), expected);
+	buf_done(&text);
+	monitor_set_unref(set);
+}
+
+static struct monitor_store *store_with_three(const struct monitor_options *options)
+{
+	struct monitor_store *store = NULL;
+	assert_int_equal(monitor_store_new(options, &store), 0);
+	put_monitor(store, "a", "one", "{'team':'x'}");
+	put_monitor(store, "b", "two", "{'team':'y'}");
+	put_monitor(store, "b", "three", "{}");
+	put(store, MONITOR_NAMESPACES, "{'metadata':{'name':'a','labels':{'kind':'prod'}}}", 1);
+	put(store, MONITOR_NAMESPACES, "{'metadata':{'name':'b'}}", 1);
+	return store;
+}
+
+static void absent_selector_selects_nothing_and_an_empty_one_everything(void **state)
+{
+	(void)state;
+	struct monitor_options options = plain_options;
+	struct monitor_store *store = store_with_three(&options);
+	assert_selected(store, "a/one b/three b/two ");
+	options.service_monitors_given = false;
+	assert_selected(store, "");
+	struct monitor_set *set = NULL;
+	assert_int_equal(monitor_store_build(store, &set), 0);
+	assert_int_equal(set->totals[MONITOR_SERVICE_MONITOR], 3);
+	assert_int_equal(set->selected[MONITOR_SERVICE_MONITOR], 0);
+	monitor_set_unref(set);
+	monitor_store_free(store);
+}
+
+static void labels_and_namespaces_select(void **state)
+{
+	(void)state;
+	struct option_pair team = {"team", "x"}, prod = {"kind", "prod"};
+	struct monitor_options options = plain_options;
+	options.service_monitors.match_labels = (struct option_pairs){&team, 1};
+	struct monitor_store *store = store_with_three(&options);
+	assert_selected(store, "a/one ");
+	monitor_store_free(store);
+
+	options = plain_options;
+	options.service_monitor_namespaces.match_labels = (struct option_pairs){&prod, 1};
+	assert_true(monitor_options_need_namespaces(&options));
+	assert_false(monitor_options_need_namespaces(&plain_options));
+	store = store_with_three(&options);
+	assert_selected(store, "a/one ");
+	monitor_store_free(store);
+
+	const char *names[] = {"b"};
+	options = plain_options;
+	options.allow_namespaces = (struct option_strings){names, 1};
+	store = store_with_three(&options);
+	assert_selected(store, "b/three b/two ");
+	options.allow_namespaces.count = 0;
+	options.deny_namespaces = (struct option_strings){names, 1};
+	assert_selected(store, "a/one ");
+	monitor_store_free(store);
+}
+
+static void not_in_matches_where_the_key_is_absent(void **state)
+{
+	(void)state;
+	struct label items[] = {{SPAN("app"), SPAN("a")}, {SPAN("empty"), SPAN("")}};
+	struct labels labels = {items, 2};
+	static const struct {
+		const char *expression;
+		bool matches;
+	} cases[] = {
+		{"{'key':'app','operator':'In','values':['b','a']}", true},
+		{"{'key':'app','operator':'In','values':['A']}", false},
+		{"{'key':'app','operator':'In','values':['.']}", false}, /* no regex */
+		{"{'key':'none','operator':'In','values':['']}", false},
+		{"{'key':'empty','operator':'In','values':['']}", true},
+		{"{'key':'app','operator':'NotIn','values':['a']}", false},
+		{"{'key':'none','operator':'NotIn','values':['a']}", true},
+		{"{'key':'empty','operator':'Exists'}", true},
+		{"{'key':'none','operator':'Exists'}", false},
+		{"{'key':'app','operator':'DoesNotExist'}", false},
+		{"{'key':'none','operator':'DoesNotExist'}", true},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char spec[256];
+		snprintf(spec, sizeof(spec), "{'selector':{'matchExpressions':[%s]}}", cases[i].expression);
+		struct monitor *monitor = monitor_for_test(MONITOR_POD_MONITOR, spec, &plain_options);
+		assert_false(monitor->rejected);
+		assert_int_equal(monitor_selects(monitor, SPAN("shop"), labels), cases[i].matches);
+		assert_false(monitor_selects(monitor, SPAN("other"), (struct labels){0}));
+		monitor_unref(monitor);
+	}
+}
+
+static void an_object_that_did_not_change_is_told_apart(void **state)
+{
+	(void)state;
+	struct monitor_store *store = NULL;
+	assert_int_equal(monitor_store_new(&plain_options, &store), 0);
+	const char *service =
+		"{'metadata':{'name':'s','namespace':'n','resourceVersion':'1'},'spec':{'selector':{'a':'b'}}}";
+	put(store, MONITOR_SERVICES, service, 1);
+	put(store, MONITOR_SERVICES,
+		"{'metadata':{'name':'s','namespace':'n','resourceVersion':'2'},'spec':{'selector':{'a':'b'}},'status':"
+		"{}}",
+		0);
+	put(store, MONITOR_SERVICES, "{'metadata':{'name':'s','namespace':'n'},'spec':{'selector':{'a':'c'}}}", 1);
+	put(store, MONITOR_SERVICES, "{'metadata':{'namespace':'n'}}", -EINVAL);
+	put(store, MONITOR_SERVICES, "[]", -EINVAL);
+	struct arena arena;
+	arena_init(&arena, 1 << 16);
+	assert_true(monitor_store_remove(store, MONITOR_SERVICES, json_for_test(&arena, service)));
+	assert_false(monitor_store_remove(store, MONITOR_SERVICES, json_for_test(&arena, service)));
+	arena_done(&arena);
+	monitor_store_free(store);
+}
+
+static void what_a_list_does_not_bring_again_goes(void **state)
+{
+	(void)state;
+	struct monitor_store *store = store_with_three(&plain_options);
+	assert_int_equal(monitor_store_begin(store, MONITOR_SERVICE_MONITORS, SPAN("b")), 0);
+	put(store, MONITOR_SERVICE_MONITORS,
+		"{'metadata':{'name':'two','namespace':'b','labels':{'team':'y'}},'spec':{'selector':{},'endpoints':[{}"
+		"]}}",
+		0);
+	assert_true(monitor_store_end(store, MONITOR_SERVICE_MONITORS, SPAN("b")));
+	assert_selected(store, "a/one b/two ");
+	assert_int_equal(monitor_store_begin(store, MONITOR_SERVICE_MONITORS, SPAN("")), 0);
+	assert_true(monitor_store_end(store, MONITOR_SERVICE_MONITORS, SPAN("")));
+	assert_false(monitor_store_end(store, MONITOR_SERVICE_MONITORS, SPAN("")));
+	assert_selected(store, "");
+	assert_int_equal(monitor_store_begin(store, MONITOR_SERVICES, SPAN("x")), 0); /* never ended */
+	monitor_store_free(store);
+}
+
+static void services_of_a_namespace_lie_together(void **state)
+{
+	(void)state;
+	struct monitor_store *store = store_with_three(&plain_options);
+	struct monitor_set *set = NULL;
+	size_t count = 0;
+	put(store, MONITOR_SERVICES, "{'metadata':{'name':'z','namespace':'b'}}", 1);
+	put(store, MONITOR_SERVICES, "{'metadata':{'name':'y','namespace':'b'}}", 1);
+	put(store, MONITOR_SERVICES, "{'metadata':{'name':'x','namespace':'c'}}", 1);
+	assert_int_equal(monitor_store_build(store, &set), 0);
+	monitor_store_free(store); /* the set lives on */
+	struct monitor_service *const *services = monitor_set_services(set, SPAN("b"), &count);
+	assert_int_equal(count, 2);
+	assert_true(span_eq(services[0]->name, SPAN("y")));
+	monitor_set_services(set, SPAN("a"), &count);
+	assert_int_equal(count, 0);
+	assert_true(monitor_set_reaches(set, SPAN("b")));
+	assert_false(monitor_set_reaches(set, SPAN("c"))); /* the monitors look at their own namespaces only */
+	monitor_set_unref(set);
+}
+
+static struct monitor_service *service_for_test(const char *text)
+{
+	struct arena arena;
+	struct monitor_service *service = NULL;
+	arena_init(&arena, 1 << 16);
+	assert_int_equal(monitor_service_parse(json_for_test(&arena, text), &service, NULL), 0);
+	arena_done(&arena);
+	return service;
+}
+
+static void service_selects_by_all_its_labels(void **state)
+{
+	(void)state;
+	struct label items[] = {{SPAN("a"), SPAN("1")}, {SPAN("b"), SPAN("2")}, {SPAN("c"), SPAN("3")}};
+	struct labels labels = {items, 3};
+	static const struct {
+		const char *spec;
+		bool selects;
+	} cases[] = {
+		{"{'selector':{'a':'1','c':'3'}}", true},
+		{"{'selector':{'b':'2'}}", true},
+		{"{'selector':{'a':'1','c':'4'}}", false},
+		{"{'selector':{'d':'1'}}", false},
+		{"{'selector':{}}", false},
+		{"{}", false},
+		{"{'selector':{'a':'1'},'type':'ExternalName'}", false},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[256];
+		snprintf(text, sizeof(text), "{'metadata':{'name':'s','namespace':'n'},'spec':%s}", cases[i].spec);
+		struct monitor_service *service = service_for_test(text);
+		assert_int_equal(monitor_service_selects(service, labels), cases[i].selects);
+		monitor_service_unref(service);
+	}
+}
+
+static void kubelet_service_is_known_by_namespace_and_label(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		bool is_kubelet;
+	} cases[] = {
+		{"{'metadata':{'name':'kubelet','namespace':'kube-system','labels':{'k8s-app':'kubelet'}}}", true},
+		{"{'metadata':{'name':'x','namespace':'kube-system','labels':{'app.kubernetes.io/name':'kubelet'}}}",
+			true},
+		{"{'metadata':{'name':'kubelet','namespace':'shop','labels':{'k8s-app':'kubelet'}}}", false},
+		{"{'metadata':{'name':'kubelet','namespace':'kube-system'}}", false},
+		{"{'metadata':{'name':'kubelet','namespace':'kube-system','labels':{'k8s-app':'kubelet'}},"
+		 "'spec':{'selector':{'a':'b'}}}",
+			false},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct monitor_service *service = service_for_test(cases[i].text);
+		assert_int_equal(monitor_service_is_kubelet(service), cases[i].is_kubelet);
+		monitor_service_unref(service);
+	}
+}
+
+static void service_ports_keep_names_and_numbers_apart(void **state)
+{
+	(void)state;
+	struct monitor_service *service = service_for_test(
+		"{'metadata':{'name':'s','namespace':'n','annotations':{'kubectl.kubernetes.io/"
+		"last-applied-configuration':'{}',"
+		"'x':''}},'spec':{'ipFamilies':['IPv6','IPv4'],'ports':[{'port':80,'targetPort':'http','name':'web'},"
+		"{'port':81,'targetPort':8081,'protocol':'UDP'},{'port':82,'appProtocol':'h2c'}]}}");
+	assert_int_equal(service->annotations.count, 1);
+	assert_int_equal(service->family, 6);
+	assert_int_equal(service->port_count, 3);
+	assert_true(span_eq(service->ports[0].target_name, SPAN("http")));
+	assert_int_equal(service->ports[0].target_number, 0);
+	assert_int_equal(service->ports[1].target_number, 8081);
+	assert_int_equal(service->ports[1].target_name.len, 0);
+	assert_true(span_eq(service->ports[1].protocol, SPAN("UDP")));
+	assert_true(span_eq(service->ports[2].protocol, SPAN("TCP")));
+	assert_true(span_eq(service->ports[2].app_protocol, SPAN("h2c")));
+	monitor_service_unref(service);
+}
+
+/* ---- memory ------------------------------------------------------------------------------- */
+
+static const struct json *captured_list(struct arena *arena, const char *path)
+{
+	const struct json *json = NULL;
+	struct span body = test_file(path);
+	assert_int_equal(json_parse(arena, body, &json, NULL), 0);
+	test_file_free(body);
+	return json_get(json, "items");
+}
+
+struct lists {
+	const struct json *monitors, *pod_monitors, *services, *namespaces;
+};
+
+static int put_all(struct monitor_store *store, enum monitor_resource resource, const struct json *items)
+{
+	int result = monitor_store_begin(store, resource, SPAN(""));
+	for (size_t i = 0; result >= 0 && i < items->count; i++)
+		result = monitor_store_put(store, resource, &items->items[i], NULL);
+	if (result >= 0)
+		monitor_store_end(store, resource, SPAN(""));
+	return result < 0 ? result : 0;
+}
+
+static int fill_and_build(void *arg)
+{
+	const struct lists *lists = arg;
+	struct monitor_store *store = NULL;
+	struct monitor_set *set = NULL;
+	int result = monitor_store_new(&plain_options, &store);
+	if (result < 0)
+		return result;
+	result = put_all(store, MONITOR_SERVICE_MONITORS, lists->monitors);
+	if (result == 0)
+		result = put_all(store, MONITOR_POD_MONITORS, lists->pod_monitors);
+	if (result == 0)
+		result = put_all(store, MONITOR_SERVICES, lists->services);
+	if (result == 0)
+		result = put_all(store, MONITOR_NAMESPACES, lists->namespaces);
+	if (result == 0)
+		result = monitor_store_build(store, &set);
+	monitor_set_unref(set);
+	monitor_store_free(store);
+	return result;
+}
+
+static void captured_lists_survive_the_out_of_memory_loop(void **state)
+{
+	(void)state;
+	struct arena arena;
+	arena_init(&arena, 4 << 20);
+	struct lists lists = {
+		.monitors = captured_list(&arena, "golden/kubernetes-1.37/servicemonitor_list.json"),
+		.pod_monitors = captured_list(&arena, "golden/kubernetes-1.37/podmonitor_list.json"),
+		.services = captured_list(&arena, "golden/kubernetes-1.37/service_list.json"),
+		.namespaces = captured_list(&arena, "golden/kubernetes-1.37/namespace_list.json"),
+	};
+	test_out_of_memory(fill_and_build, &lists);
+	arena_done(&arena);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(absent_selector_selects_nothing_and_an_empty_one_everything),
+		cmocka_unit_test(labels_and_namespaces_select),
+		cmocka_unit_test(not_in_matches_where_the_key_is_absent),
+		cmocka_unit_test(an_object_that_did_not_change_is_told_apart),
+		cmocka_unit_test(what_a_list_does_not_bring_again_goes),
+		cmocka_unit_test(services_of_a_namespace_lie_together),
+		cmocka_unit_test(service_selects_by_all_its_labels),
+		cmocka_unit_test(kubelet_service_is_known_by_namespace_and_label),
+		cmocka_unit_test(service_ports_keep_names_and_numbers_apart),
+		cmocka_unit_test(captured_lists_survive_the_out_of_memory_loop),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
