@@ -23,6 +23,9 @@ static const struct cli_flag config_flags[] = {{"config", 'c', true}, {0}};
 
 static const struct cli_flag scrape_flags[] = {{"format", 'f', true}, {"repeat", 'n', true}, {0}};
 
+static const struct cli_flag top_flags[] = {{"once", '1', false}, {"json", 'j', false}, {"address", 'a', true},
+	{"sort", 's', true}, {"limit", 'n', true}, {0}};
+
 static const struct cli_command commands[] = {
 	{"run", "gleaner run [--config FILE]", "Run the agent until SIGTERM.",
 		"Without --config the built-in settings and the environment hold; OTEL_EXPORTER_OTLP_ENDPOINT says "
@@ -42,6 +45,23 @@ static const struct cli_command commands[] = {
 		"last.\n"
 		"Exit status 0 when the page is sound, 1 when not (up is 0 then).\n",
 		scrape_flags, cli_scrape},
+	{"top", "gleaner top [--once] [--json] [--sort KEY] [--limit N] [--address HOST:PORT]",
+		"Show the node's targets by what scraping them costs, at the target and here.",
+		"Asks the agent that runs at --address (its status.listen, " CLI_AGENT_ADDRESS " by default), every 2 "
+		"seconds on\n"
+		"a terminal, else once.\n"
+		"  CPU/SCRAPE, P99  CPU time of the target for one of the last 15 scrapes: median, and the dearest; "
+		"\">=\": "
+		"a\n"
+		"                   lower bound only; \"-\": not known\n"
+		"  METHOD           where the estimate comes from (process clock, or causal: the threads that answered "
+		"and\n"
+		"                   those they woke), and how far to trust it\n"
+		"  AGENT            gleaner's own CPU time for one scrape\n"
+		"  %CORE            the figure to its left as a share of one core, at the target's interval\n"
+		"  IN, OUT          bytes of the last scrape as received, and as sent to the gateway\n"
+		"  --sort KEY       share (the default), cpu, p99, agent, samples, in, out, took, name\n",
+		top_flags, cli_top},
 	{"config-doc", "gleaner config-doc", "Print docs/config.md, the reference of the configuration file.", NULL,
 		no_flags, cli_config_doc},
 	{"probe", "gleaner probe --check | --listen PATH [--peer-uid UID] [--off PROGRAM]... [--strict]",

@@ -36,6 +36,12 @@ int cli_misused(const struct cli_command *command, const char *fmt, ...) GLEANER
 int cli_print(int fd, struct buf *out);
 
 int cli_scrape(const struct cli_command *about, int argc, char **argv);
+int cli_top(const struct cli_command *about, int argc, char **argv);
+
+/* Asks the status server of a running agent. path begins with '/'; what comes is added to body, 64 MiB at most.
+ * 0 with ret_status; -errno with err ("no agent answers at ..."). */
+#define CLI_AGENT_ADDRESS "127.0.0.1:9465"
+int cli_fetch(const char *address, const char *path, struct buf *body, unsigned *ret_status, struct error *err);
 
 /* What `gleaner check` prints for a file. Returns 0 when it is fine, 1 when it is not. */
 int cli_check_file(const char *path, const char *(*get_environment)(const char *name), struct buf *out);

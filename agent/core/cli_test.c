@@ -250,6 +250,52 @@ static void arguments_of_scrape_are_checked(void **state)
 	}
 }
 
+static void top_shows_what_the_agent_says(void **state)
+{
+	(void)state;
+	const struct test_reply replies[] = {
+		{.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\ntable\n"},
+		{.bytes = "HTTP/1.1 400 Bad Request\r\nContent-Length: 10\r\n\r\nsort is x\n"},
+	};
+	struct test_server *server = test_server_start(replies, ARRAY_SIZE(replies), NULL, NULL);
+	char address[32];
+	snprintf(address, sizeof(address), "127.0.0.1:%u", test_server_port(server));
+	struct outcome *outcome = RUN("top", "--address", address, "--sort", "agent", "--limit", "7");
+	assert_int_equal(outcome->status, 0);
+	assert_string_equal(outcome->out, "table\n");
+	assert_true(span_starts_with(
+		test_server_request(server, 0), SPAN("GET /api/v1/top?format=text&sort=agent&limit=7 HTTP/1.1\r\n")));
+	free(outcome);
+	outcome = RUN("top", "--json", "--address", address, "--sort", "y");
+	assert_int_equal(outcome->status, 2);
+	assert_string_equal(outcome->out, "");
+	assert_non_null(strstr(outcome->err, "answers with status 400: sort is x\n"));
+	assert_true(
+		span_starts_with(test_server_request(server, 1), SPAN("GET /api/v1/top?format=json&sort=y&limit=")));
+	free(outcome);
+	test_server_stop(server);
+}
+
+static void top_without_an_agent_says_what_to_look_at(void **state)
+{
+	(void)state;
+	char address[32];
+	snprintf(address, sizeof(address), "127.0.0.1:%u", test_closed_port());
+	struct outcome *outcome = RUN("top", "--once", "--address", address);
+	assert_int_equal(outcome->status, 1);
+	assert_string_equal(outcome->out, "");
+	assert_non_null(strstr(outcome->err, "gleaner top: no agent answers at 127.0.0.1:"));
+	assert_non_null(
+		strstr(outcome->err, "Connection refused. Is it running? --address must be its status.listen\n"));
+	free(outcome);
+	outcome = RUN("top", "--limit", "0");
+	assert_int_equal(outcome->status, 2);
+	free(outcome);
+	outcome = RUN("top", "--sort", "a&b");
+	assert_int_equal(outcome->status, 2);
+	free(outcome);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,6 +306,8 @@ int main(void)
 		cmocka_unit_test(no_command_gives_the_overview_and_status_2),
 		cmocka_unit_test(misuse_names_the_next_step),
 		cmocka_unit_test(check_of_an_absent_file_fails),
+		cmocka_unit_test(top_shows_what_the_agent_says),
+		cmocka_unit_test(top_without_an_agent_says_what_to_look_at),
 		cmocka_unit_test(file_is_scraped_to_text),
 		cmocka_unit_test(page_with_a_mistake_brings_up_0_and_status_1),
 		cmocka_unit_test(url_of_this_host_is_scraped),

@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <time.h>
 
+#include "cost_pages.h"
 #include "gleaner/config.h"
 #include "internal.h"
+#include "top.h"
 
 #define PAGE_TIMEOUT_NS (2 * NS_PER_SEC)
 
@@ -164,9 +166,11 @@ static void json_target(struct buf *out, const struct core_target *known)
 	pages_json(out, "scrapeTimeout", span_str(duration_format(target->timeout_ns).text));
 	/* What Prometheus does not have. */
 	buf_printf(out,
-		",\"scrapes\":%llu,\"scrapeFailures\":%llu,\"lastScrapeSamples\":%llu,\"lastScrapeBodyBytes\":%llu}",
+		",\"scrapes\":%llu,\"scrapeFailures\":%llu,\"lastScrapeSamples\":%llu,\"lastScrapeBodyBytes\":%llu",
 		(unsigned long long)known->scrapes, (unsigned long long)known->failures,
 		(unsigned long long)known->last.samples, (unsigned long long)known->last.body_bytes);
+	cost_json(out, known);
+	buf_char(out, '}');
 }
 
 static void render_api_targets(struct page *page)
@@ -268,9 +272,11 @@ static void html_target(struct buf *out, const struct core_target *known, uint64
 	else
 		buf_printf(out, "%.1f s ago",
 			now_ns > known->last.tick_ns ? (double)(now_ns - known->last.tick_ns) / 1e9 : 0.0);
-	buf_printf(out, "</td><td class=\"n\">%.1f ms</td><td class=\"n\">%llu</td><td class=\"n\">%s</td><td>",
+	buf_printf(out, "</td><td class=\"n\">%.1f ms</td><td class=\"n\">%llu</td><td class=\"n\">%s</td>",
 		(double)known->last.duration_ns / 1e6, (unsigned long long)known->last.samples,
 		duration_format(target->interval_ns).text);
+	cost_html(out, known);
+	buf_str(out, "<td>");
 	pages_html(out, span_str(known->last_error.text));
 	buf_str(out, "</td></tr>\n");
 	buf_done(&labels);
@@ -294,7 +300,8 @@ static void render_targets(struct page *page)
 		"The same as JSON: <a href=\"/api/v1/targets\">/api/v1/targets</a>. "
 		"<a href=\"/config\">Configuration</a>, <a href=\"/metrics\">own metrics</a>.</p>"
 		"<table><thead><tr><th>Job</th><th>Endpoint and labels</th><th>State</th><th>Last scrape</th>"
-		"<th>Took</th><th>Samples</th><th>Interval</th><th>Error</th></tr></thead><tbody>\n",
+		"<th>Took</th><th>Samples</th><th>Interval</th><th>CPU of the target a scrape</th><th>CPU here</th>"
+		"<th>Error</th></tr></thead><tbody>\n",
 		count, up, dropped_count);
 	uint64_t now = clock_wall(&core->clock);
 	for (size_t i = 0; i < count; i++) {
@@ -312,10 +319,23 @@ static void serve_targets(void *arg, const struct status_request *request, struc
 	serve(arg, request, reply, render_targets);
 }
 
+/* ---- /api/v1/top: what `gleaner top` shows --------------------------------------------------- */
+
+static void render_top(struct page *page)
+{
+	top_page(page->core, page->request, page->reply);
+}
+
+static void serve_top(void *arg, const struct status_request *request, struct status_reply *reply)
+{
+	serve(arg, request, reply, render_top);
+}
+
 const struct status_route core_routes[] = {
 	{"/", false, serve_targets},
 	{"/targets", false, serve_targets},
 	{"/api/v1/targets", false, serve_api_targets},
+	{"/api/v1/top", false, serve_top},
 	{"/metrics", false, serve_metrics},
 	{"/config", false, serve_config},
 	{"/healthz", false, serve_healthy},

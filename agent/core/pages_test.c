@@ -155,7 +155,12 @@ static void targets_are_json_in_prometheus_shape(void **state)
 		"\"scrapeUrl\":\"http://127.0.0.1:9100/metrics\",\"globalUrl\":\"http://127.0.0.1:9100/metrics\","
 		"\"lastError\":\"\\\"quoted\\\" \\u001b[2J\",\"lastScrape\":\"1970-01-01T00:16:40.000Z\","
 		"\"lastScrapeDuration\":0,\"health\":\"down\",\"scrapeInterval\":\"1m\",\"scrapeTimeout\":\"10s\","
-		"\"scrapes\":1,\"scrapeFailures\":1,\"lastScrapeSamples\":0,\"lastScrapeBodyBytes\":0}],"
+		"\"scrapes\":1,\"scrapeFailures\":1,\"lastScrapeSamples\":0,\"lastScrapeBodyBytes\":0,"
+		"\"cost\":{\"method\":\"none\",\"confidence\":\"none\",\"scrapes\":0,\"why\":\"nothing is measured: "
+		"the "
+		"probe's cost programs and the process's clock are both missing\",\"agent\":{\"scrapes\":1,"
+		"\"cpuSeconds\":0,\"cpuP99Seconds\":0,\"coreShare\":0,\"cpuSecondsTotal\":{\"fetch\":0,\"parse\":0,"
+		"\"encode\":0,\"compress\":0},\"bodyBytesTotal\":0,\"wireBytesTotal\":0,\"recordBytesTotal\":0}}}],"
 		"\"droppedTargets\":[]}}\n");
 	buf_done(&reply.body);
 }
