@@ -23,11 +23,10 @@ static struct discover_settings discover_settings(const struct settings *setting
 {
 	return (struct discover_settings){
 		.global = &settings->global,
-		.jobs = settings->jobs,
-		.job_count = settings->job_count,
+		.jobs = settings->scrape_configs.items,
+		.job_count = settings->scrape_configs.count,
 		.annotations = &settings->annotations,
 		.node_name = span_str(settings->kubelet.node_name),
-		.kubelet_host = settings->kubelet_host,
 	};
 }
 
@@ -58,7 +57,7 @@ static int kubelet_start(
 	*ret_kubelet = NULL;
 	if (!settings->kubelet.enabled)
 		return 0;
-	struct kube_kubelet_events events = {.pods = pods_changed, .failed = kubelet_failed, .arg = core};
+	struct kube_kubelet_events events = {pods_changed, kubelet_failed, core};
 	return kube_kubelet_new(core->loop, core->http, &settings->kubelet, core->clock, events, ret_kubelet, err);
 }
 
