@@ -57,7 +57,7 @@ static int kubelet_start(
 	*ret_kubelet = NULL;
 	if (!settings->kubelet.enabled)
 		return 0;
-	struct kube_kubelet_events events = {pods_changed, kubelet_failed, core};
+	struct kube_kubelet_events events = {.pods = pods_changed, .failed = kubelet_failed, .arg = core};
 	return kube_kubelet_new(core->loop, core->http, &settings->kubelet, core->clock, events, ret_kubelet, err);
 }
 

@@ -61,9 +61,11 @@ static void end_poll(struct kube_kubelet *kubelet)
 	kubelet->call = NULL;
 }
 
-static void poll_failed(struct kube_kubelet *kubelet, unsigned status, const struct error *err)
+static void poll_failed(
+	struct kube_kubelet *kubelet, unsigned status, enum kube_failure failure, const struct error *err)
 {
 	end_poll(kubelet);
+	kubelet->stats.last_failure = failure;
 	kubelet->stats.failures++;
 	kubelet->stats.consecutive_failures++;
 	kubelet->stats.last_error = *err;
@@ -98,10 +100,11 @@ static void poll_succeeded(struct kube_kubelet *kubelet, struct kube_pods *pods)
 	if (r < 0) {
 		struct error err;
 		error_set(&err, -r, "out of memory");
-		poll_failed(kubelet, 0, &err);
+		poll_failed(kubelet, 0, KUBE_FAILURE_TRANSIENT, &err);
 		return;
 	}
 	kubelet->stats.consecutive_failures = 0;
+	kubelet->stats.last_failure = KUBE_FAILURE_NONE;
 	kubelet->stats.last_error.text[0] = '\0';
 	kubelet->stats.last_success_wall_ns = clock_wall(&kubelet->clock);
 	schedule(kubelet, kube_pace_succeeded(&kubelet->pace, now_ns));
@@ -110,6 +113,8 @@ static void poll_succeeded(struct kube_kubelet *kubelet, struct kube_pods *pods)
 		loop_timer_set(kubelet->expire_timer, deadline_ns - now_ns);
 	else
 		loop_timer_cancel(kubelet->expire_timer);
+	if (kubelet->events.answered)
+		kubelet->events.answered(kubelet->events.arg);
 	if (changed)
 		publish(kubelet);
 }
@@ -130,6 +135,14 @@ static void describe_refusal(const struct kube_kubelet *kubelet, unsigned status
 	text[len] = '\0';
 	const char *hint = status == 401 ? " (also when the API server is down)" : "";
 	error_set(err, EACCES, "GET /pods: status %u: %s%s", status, len > 0 ? text : "no reason given", hint);
+}
+
+static enum kube_failure kind_of(const struct http_response *response)
+{
+	bool refused = response->failure == HTTP_TLS_VERIFY ||
+		       (response->failure == HTTP_OK && (response->status == 401 || response->status == 403));
+	bool absent = response->failure == HTTP_OK && response->status == 404;
+	return refused ? KUBE_FAILURE_REFUSED : absent ? KUBE_FAILURE_ABSENT : KUBE_FAILURE_TRANSIENT;
 }
 
 static void judge_failure(struct kube_kubelet *kubelet, const struct http_response *response, struct error *err)
@@ -171,12 +184,12 @@ static void on_done(void *arg, const struct http_response *response)
 		return;
 	if (response->failure != HTTP_OK || response->status != 200) {
 		judge_failure(kubelet, response, &err);
-		poll_failed(kubelet, response->status, &err);
+		poll_failed(kubelet, response->status, kind_of(response), &err);
 		return;
 	}
 	if (kube_pods_parser_end(kubelet->parser, &pods, &err) < 0) {
 		error_wrap(&err, EBADMSG, "GET /pods");
-		poll_failed(kubelet, 200, &err);
+		poll_failed(kubelet, 200, KUBE_FAILURE_TRANSIENT, &err);
 		return;
 	}
 	poll_succeeded(kubelet, pods);
@@ -279,8 +292,8 @@ static void poll_now(void *arg)
 	int r = read_secrets(kubelet, &err);
 	if (r == 0)
 		r = send_request(kubelet, &err);
-	if (r < 0)
-		poll_failed(kubelet, 0, &err);
+	if (r < 0) /* no token, no CA: nobody has given us the right */
+		poll_failed(kubelet, 0, r == -ENOMEM ? KUBE_FAILURE_TRANSIENT : KUBE_FAILURE_REFUSED, &err);
 }
 
 /* ---- the driver's life ------------------------------------------------------------------ */

@@ -104,7 +104,7 @@ static void run(struct fixture *f, size_t polls)
 {
 	struct error err = {""};
 	f->polls_wanted = polls;
-	struct kube_kubelet_events events = {on_pods, on_failed, f};
+	struct kube_kubelet_events events = {.pods = on_pods, .failed = on_failed, .arg = f};
 	int r = kube_kubelet_new(f->loop, f->http, &f->options, test_clock(&f->clock), events, &f->kubelet, &err);
 	if (r < 0)
 		fail_msg("%s", err.text);
@@ -373,7 +373,7 @@ static void driver_can_be_freed_while_it_waits_for_an_answer(void **state)
 	check_error(&f, "50ms");
 	kube_kubelet_free(f.kubelet);
 	f.kubelet = NULL;
-	struct kube_kubelet_events events = {on_pods, on_failed, &f};
+	struct kube_kubelet_events events = {.pods = on_pods, .failed = on_failed, .arg = &f};
 	assert_int_equal(
 		kube_kubelet_new(f.loop, f.http, &f.options, test_clock(&f.clock), events, &f.kubelet, NULL), 0);
 	kube_kubelet_nudge(f.kubelet);
@@ -384,7 +384,7 @@ static int make_driver(void *arg)
 {
 	struct fixture *f = arg;
 	struct kube_kubelet *kubelet;
-	struct kube_kubelet_events events = {on_pods, on_failed, f};
+	struct kube_kubelet_events events = {.pods = on_pods, .failed = on_failed, .arg = f};
 	int r = kube_kubelet_new(f->loop, f->http, &f->options, test_clock(&f->clock), events, &kubelet, NULL);
 	if (r == 0)
 		kube_kubelet_free(kubelet);

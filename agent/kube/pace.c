@@ -1,11 +1,13 @@
 /* The rhythm of polls: an interval with jitter, a back-off, nudges (see pace.h). */
 #include "pace.h"
 
-#define NUDGE_GAP_NS     NS_PER_SEC
-#define BACKOFF_LIMIT_NS (60 * NS_PER_SEC)
+#define NUDGE_GAP_NS NS_PER_SEC
+/* A request that is refused or goes nowhere costs nobody anything; what was missed meanwhile is to be known soon. */
+#define BACKOFF_LIMIT_NS (10 * NS_PER_SEC)
 enum { FOLLOW_UPS = 2 };
 /* The kubelet keeps a refusal for 30 s: asking sooner gets the same answer. */
-#define FORBIDDEN_NS (30 * NS_PER_SEC)
+#define FORBIDDEN_NS       (30 * NS_PER_SEC)
+#define FORBIDDEN_LIMIT_NS (60 * NS_PER_SEC)
 
 void kube_pace_init(struct kube_pace *pace, uint64_t interval_ns, uint64_t seed)
 {
@@ -48,7 +50,9 @@ uint64_t kube_pace_failed(struct kube_pace *pace, unsigned status)
 {
 	/* A kubelet that never answered is probably just starting: begin with a second. */
 	uint64_t delay_ns = pace->succeeded ? pace->interval_ns : NS_PER_SEC;
-	uint64_t limit_ns = pace->interval_ns > BACKOFF_LIMIT_NS ? pace->interval_ns : BACKOFF_LIMIT_NS;
+	uint64_t limit_ns = status == 403 ? FORBIDDEN_LIMIT_NS : BACKOFF_LIMIT_NS;
+	if (limit_ns < pace->interval_ns)
+		limit_ns = pace->interval_ns;
 	for (unsigned i = 0; i < pace->failures && delay_ns < limit_ns; i++)
 		delay_ns *= 2;
 	if (delay_ns > limit_ns)

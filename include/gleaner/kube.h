@@ -81,6 +81,7 @@ struct kube_options {
 	} tls;
 	uint64_t poll_interval_ns, timeout_ns;
 	uint64_t max_body_bytes;
+	struct option_strings metrics; /* its own endpoints to scrape: "metrics", "cadvisor", "probes", "resource" */
 };
 extern const struct option_table kube_options_table;
 
@@ -103,13 +104,16 @@ struct kube_stats {
 };
 
 /* The kubelet poll driver. The first poll starts as soon as the loop runs; options live as long as the driver. It polls every
- * poll_interval +-10 %; after failures it waits twice as long each time, up to 60 s, after a 403 at least 30 s. */
+ * poll_interval +-10 %; after failures it waits twice as long each time, up to 10 s (a kubelet whose API server was away answers at
+ * once when it is back), after a 403 30 s, up to 60 s. */
 struct kube_kubelet;
 struct kube_kubelet_events {
 	/* A new list, only when something changed (and once after the first success). Take a reference to keep it. */
 	void (*pods)(void *arg, struct kube_pods *pods);
 	/* After every poll that failed; for the log. */
 	void (*failed)(void *arg, const struct error *err, uint64_t next_poll_ns);
+	/* After every poll that did not, whether or not it changed anything, and before `pods`. May be NULL. */
+	void (*answered)(void *arg);
 	void *arg;
 };
 int kube_kubelet_new(struct loop *loop, struct http *http, const struct kube_options *options, struct clock clock,
@@ -118,3 +122,70 @@ void kube_kubelet_free(struct kube_kubelet *kubelet);
 /* Asks for a poll now (at most one a second; while polls fail, the back-off holds). */
 void kube_kubelet_nudge(struct kube_kubelet *kubelet);
 void kube_kubelet_stats(const struct kube_kubelet *kubelet, struct kube_stats *ret_stats);
+
+/* ---- the sources of pods, and which of them is used ----------------------------------- */
+
+/* The pods: object of the configuration. */
+struct kube_pods_options {
+	struct option_strings sources; /* names, the best first */
+	bool sources_given;
+	const char *pods_api_socket;
+};
+extern const struct option_table kube_pods_options_table;
+
+struct kube_api; /* gleaner/kube_api.h */
+
+/* Borrowed: it lives as long as the source. */
+struct kube_source_settings {
+	const struct kube_pods_options *pods;
+	const struct kube_options *kubelet;
+	struct kube_api *api; /* NULL: no API server is known */
+};
+/* Whether any source is configured: without kubelet.enabled only those that pods.sources names. */
+bool kube_source_wanted(const struct kube_source_settings *settings);
+
+struct kube_source_events {
+	/* A new list, only when something changed (and once after the first answer of all). Take a reference to keep it. */
+	void (*pods)(void *arg, struct kube_pods *pods);
+	/* Another source is used from now on. why: what is wrong with the better ones, "" when nothing; alarming: one of them needs help. */
+	void (*chosen)(void *arg, const char *source, const char *why, bool alarming);
+	/* The source that is used does not answer, or none does yet; no pod is lost by that. next_ns 0: unknown. */
+	void (*failed)(void *arg, const char *source, const struct error *err, uint64_t next_ns);
+	void *arg;
+};
+
+enum kube_source_state {
+	KUBE_SOURCE_STANDBY, /* a better one answers */
+	KUBE_SOURCE_TRYING,  /* was asked, has not answered yet, or not any more */
+	KUBE_SOURCE_RUNNING, /* its pods are used */
+};
+const char *kube_source_state_name(enum kube_source_state state);
+
+enum { KUBE_SOURCES_MAX = 3 };
+
+struct kube_source_stats {
+	const char *running; /* whose pods are used; NULL: none has answered yet */
+	size_t pods;
+	uint64_t changes;              /* lists handed over */
+	uint64_t switches;             /* times that another source was chosen, the first included */
+	uint64_t last_success_wall_ns; /* of any of them; 0: none yet */
+	size_t count;
+	struct {
+		const char *name;
+		enum kube_source_state state;
+		struct kube_stats stats; /* over its present life */
+	} sources[KUBE_SOURCES_MAX];     /* the configured ones that are possible, the best first */
+};
+
+/* The node's pods from the best source that works: the kubelet's Pods API (a stream), GET /pods of the kubelet (a poll), the API
+ * server (a stream). All give the same pods, so a change of the source changes no target. The best one is asked first, a worse one only
+ * when those before it cannot work now, or did not for 30 s; they go on being asked, and the first to answer again takes over. What
+ * the new one does not list stays for 10 s. Failures never remove a pod.
+ * 0; -EINVAL (no source), -ENOMEM. */
+struct kube_source;
+int kube_source_new(struct loop *loop, struct http *http, const struct kube_source_settings *settings,
+	struct clock clock, struct kube_source_events events, struct kube_source **ret_source, struct error *err);
+void kube_source_free(struct kube_source *source); /* NULL is fine; not from within its events */
+/* A pod may have changed: asks the one that is used, when it must be asked. */
+void kube_source_nudge(struct kube_source *source);
+void kube_source_stats(const struct kube_source *source, struct kube_source_stats *ret_stats);
