@@ -23,10 +23,11 @@ static struct discover_settings discover_settings(const struct settings *setting
 {
 	return (struct discover_settings){
 		.global = &settings->global,
-		.jobs = settings->scrape_configs.items,
-		.job_count = settings->scrape_configs.count,
+		.jobs = settings->jobs,
+		.job_count = settings->job_count,
 		.annotations = &settings->annotations,
 		.node_name = span_str(settings->kubelet.node_name),
+		.kubelet_host = settings->kubelet_host,
 	};
 }
 
@@ -179,6 +180,7 @@ static void adopt(struct core *core, struct settings *settings, struct kube_kube
 			      strcmp(old->service_name, settings->service_name) == 0 && kubelet == core->kubelet;
 	adopt_kubelet(core, settings, kubelet);
 	core->settings = settings;
+	rotate_all(core);
 	log_configure(&core->log, (enum log_level)settings->log.level, (enum log_format)settings->log.format);
 	if (!same_telemetry)
 		restart_telemetry(core);
@@ -285,6 +287,8 @@ static int start_parts(struct core *core, struct error *err)
 		result = kubelet_start(core, settings, &core->kubelet, err);
 	core->kubelet_settings = settings;
 	if (result == 0)
+		result = rotate_start(core);
+	if (result == 0)
 		result = telemetry_start(core);
 	if (result == 0)
 		result = probes_start(core);
@@ -309,6 +313,7 @@ static void core_done(struct core *core)
 	status_stop(core->status);
 	probes_stop(core);
 	telemetry_stop(core);
+	rotate_stop(core);
 	kube_kubelet_free(core->kubelet);
 	workers_free(core);
 	costs_done(core);

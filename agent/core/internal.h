@@ -44,6 +44,9 @@ struct worker {
 struct core_job {
 	struct target_job *job; /* id: job->content */
 	size_t targets;
+	struct target_credentials *sent; /* those that the scrapers have; NULL: none yet */
+	uint64_t refused_ns;             /* monotonic: when a refusal last had the files read */
+	bool stale;                      /* the files could not be read the last time */
 };
 
 /* A target and its history. */
@@ -80,6 +83,7 @@ struct core_totals {
 	uint64_t lost_records, lost_points; /* came from a scraper, but the spool had no memory for them */
 	uint64_t dials, dial_failures, dial_refused;
 	uint64_t targets_refused;
+	uint64_t credentials_read, credentials_failed;
 };
 
 struct telemetry;
@@ -107,6 +111,10 @@ struct core {
 	void (*workers_stopped)(struct core *core); /* set while stopping */
 	struct loop_timer *stop_timer;
 
+	struct loop_timer *rotate_timer;
+	bool kubelet_by_name; /* its certificate is for the node's name, not for its address */
+	uint64_t kubelet_renamed_ns;
+
 	struct spool *spool;
 	struct exporter *exporter;
 	struct probes *probes;                /* NULL while stopping */
@@ -133,6 +141,19 @@ int targets_send_all(struct core *core, struct worker *worker);
 void targets_fetching(struct core *core, uint64_t key, bool fetching);
 void targets_none_fetching(struct core *core, const struct worker *worker);
 void targets_scraped(struct core *core, const struct wire_scraped *scraped, struct span error);
+
+/* The job (again) to every scraper. */
+void targets_tell_job(struct core *core, const struct target_job *job);
+
+/* ---- rotate.c: credentials that change ------------------------------------------------- */
+
+int rotate_start(struct core *core);
+void rotate_stop(struct core *core);
+/* A new job, or all: files that changed are read, and the scrapers told what they do not have yet. */
+void rotate_job(struct core *core, struct core_job *known);
+void rotate_all(struct core *core);
+/* A scrape failed for this reason word: newer credentials may help. */
+void rotate_refused(struct core *core, struct core_target *target, const char *reason);
 
 /* ---- workers.c: the scraper children --------------------------------------------------- */
 

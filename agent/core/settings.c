@@ -7,6 +7,7 @@
  */
 #include "settings.h"
 
+#include "kubelet_jobs.h"
 #include "percent.h"
 
 #include <errno.h>
@@ -301,8 +302,14 @@ static int check_job(struct loading *loading, const struct target_job_options *j
 		return config_problem_add(problems, &loading->input, arena, job->position, false,
 			"scrape_configs[%zu]: %s", index, err.text);
 	target_job_unref(made);
-	if (job->static_configs.count > 0 || job->kubernetes_sd_configs.count > 0)
-		return 0;
+	if (job->follow_redirects)
+		result = config_problem_add(problems, &loading->input, arena, job->position, true,
+			"scrape_configs[%zu].follow_redirects: redirects are not followed: a target that answers with "
+			"one is "
+			"down",
+			index);
+	if (result < 0 || job->static_configs.count > 0 || job->kubernetes_sd_configs.count > 0)
+		return result;
 	return config_problem_add(problems, &loading->input, arena, job->position, true,
 		"scrape_configs[%zu]: nothing is discovered by this job; add kubernetes_sd_configs or static_configs",
 		index);
@@ -316,6 +323,22 @@ static int check_jobs(struct loading *loading)
 	for (size_t i = 0; i < jobs->count && result == 0; i++)
 		result = check_job(loading, &items[i], i);
 	return result;
+}
+
+static int list_jobs(struct loading *loading)
+{
+	struct settings *settings = loading->settings;
+	size_t count = settings->scrape_configs.count;
+	struct error err = {0};
+	settings->jobs = arena_alloc(&settings->arena, (count + KUBELET_JOBS_MAX) * sizeof(*settings->jobs));
+	if (!settings->jobs)
+		return -ENOMEM;
+	if (count > 0)
+		memcpy(settings->jobs, settings->scrape_configs.items, count * sizeof(*settings->jobs));
+	settings->job_count = count;
+	int result = kubelet_jobs(&settings->kubelet, &settings->arena, settings->jobs, &settings->job_count,
+		&settings->kubelet_host, &err);
+	return result == -EINVAL ? blame(loading, (struct option_position){0}, err.text) : result;
 }
 
 static int check_destination(struct loading *loading)
@@ -343,6 +366,8 @@ static int fill(struct loading *loading)
 	bool environment_refused = loading->problems.errors > 0;
 	if (result == 0)
 		result = check_jobs(loading);
+	if (result == 0)
+		result = list_jobs(loading);
 	if (result == 0 && !environment_refused) /* else a bad variable is why there is none */
 		result = check_destination(loading);
 	if (result < 0)
@@ -368,12 +393,14 @@ int settings_load(const char *path, const char *(*get)(const char *name), bool f
 {
 	struct buf text;
 	buf_init(&text, FILE_MAX_BYTES);
+	text.secret = true;
 	int result = path ? file_read(path, &text, err) : 0;
 	struct settings *settings = result == 0 ? calloc(1, sizeof(*settings)) : NULL;
 	if (result == 0 && !settings)
 		result = error_set(err, ENOMEM, "out of memory");
 	if (result == 0) {
 		arena_init(&settings->arena, SETTINGS_MAX_BYTES);
+		settings->arena.secret = true; /* passwords may be among the texts */
 		struct loading loading = {.settings = settings,
 			.input = {.name = path ? path : "(no configuration file)",
 				.text = buf_view(&text),

@@ -42,9 +42,13 @@ struct settings {
 	struct settings_telemetry telemetry;
 	struct settings_probe probe;
 
+	/* scrape_configs, and what kubelet.metrics adds. */
+	struct target_job_options *jobs;
+	size_t job_count;
+	struct span kubelet_host; /* of the latter; "": none */
 	const char *
 		service_name; /* of gleaner's own metrics: OTEL_SERVICE_NAME, service.name of the attributes, "gleaner" */
-	struct arena arena;   /* of everything above */
+	struct arena arena;   /* of everything above; overwritten in the end */
 };
 extern const struct option_table settings_table;
 

@@ -24,11 +24,18 @@ static int send_job(struct worker *worker, const struct target_job *job)
 {
 	struct buf packed;
 	buf_init(&packed, 4u << 20);
+	packed.secret = true;
 	int result = target_job_pack(job, &packed);
 	if (result == 0)
 		worker_send(worker, WIRE_JOB, &(struct wire_job){job->content}, buf_view(&packed));
 	buf_done(&packed);
 	return result;
+}
+
+void targets_tell_job(struct core *core, const struct target_job *job)
+{
+	for (size_t i = 0; i < core->worker_count; i++)
+		send_job(&core->workers[i], job);
 }
 
 static int send_target(struct worker *worker, const struct core_target *target)
@@ -79,8 +86,7 @@ static struct core_job *job_take(struct core *core, struct target_job *job)
 	}
 	known->job = target_job_ref(job);
 	known->targets = 1;
-	for (size_t i = 0; i < core->worker_count; i++)
-		send_job(&core->workers[i], job);
+	rotate_job(core, known);
 	return known;
 }
 
@@ -91,6 +97,7 @@ static void job_release(struct core *core, struct core_job *job)
 	for (size_t i = 0; i < core->worker_count; i++)
 		worker_send(&core->workers[i], WIRE_JOB_GONE, &(struct wire_job){job->job->content}, SPAN_NONE);
 	map_remove(&core->jobs, span_u64(&job->job->content));
+	target_credentials_unref(job->sent);
 	target_job_unref(job->job);
 	free(job);
 }
@@ -195,6 +202,7 @@ void targets_done(struct core *core)
 	}
 	for (size_t i = 0; (slot = map_next(&core->jobs, &i));) {
 		struct core_job *job = slot->value;
+		target_credentials_unref(job->sent);
 		target_job_unref(job->job);
 		free(job);
 	}
@@ -293,4 +301,5 @@ void targets_scraped(struct core *core, const struct wire_scraped *scraped, stru
 	/* Said when it begins; the pages and `up` say that it goes on. */
 	if (was_up)
 		log_failure(core, target->target, error);
+	rotate_refused(core, target, scraped->reason);
 }

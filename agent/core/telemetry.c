@@ -76,6 +76,10 @@ static void render_scrapes(const struct core *core, struct buf *page)
 	one(page, "gleaner_dials_failed_total", "counter", "Of these, not connected.", (double)totals->dial_failures);
 	one(page, "gleaner_dials_refused_total", "counter", "Of these, to an address that is not the target's own.",
 		(double)totals->dial_refused);
+	one(page, "gleaner_credential_reads_total", "counter",
+		"Times that credentials of a job were read again from their files.", (double)totals->credentials_read);
+	one(page, "gleaner_credential_failures_total", "counter",
+		"Times that this failed; the job's last credentials stay in use.", (double)totals->credentials_failed);
 }
 
 static void render_scrapers(const struct core *core, struct buf *page)

@@ -87,6 +87,12 @@ static const struct option options[] = {
 		.max = UINT64_C(1) << 30,
 		.help = "Ceiling of one answer; a larger one is a failed poll. Read as a stream, so this is not "
 			"memory."},
+	{.name = "metrics",
+		.kind = OPTION_STRINGS,
+		.offset = offsetof(struct kube_options, metrics),
+		.help = "The kubelet's own endpoints to scrape, any of metrics, cadvisor, probes and resource, with "
+			"the "
+			"token and tls above, as job `kubelet`. Needs host_ip, or an IP address as endpoint."},
 	{.name = NULL},
 };
 
@@ -114,6 +120,21 @@ static void unset_empty(const char **text)
 		*text = NULL;
 }
 
+static const char *const endpoint_names[] = {"metrics", "cadvisor", "probes", "resource"};
+
+static int check_metrics(const struct option_strings *metrics, struct error *err)
+{
+	for (size_t i = 0; i < metrics->count; i++) {
+		size_t known = 0;
+		while (known < ARRAY_SIZE(endpoint_names) && strcmp(metrics->items[i], endpoint_names[known]) != 0)
+			known++;
+		if (known == ARRAY_SIZE(endpoint_names))
+			return error_set(err, EINVAL, "`%s` is not one of metrics, cadvisor, probes, resource",
+				escape_bytes(span_str(metrics->items[i])).text);
+	}
+	return 0;
+}
+
 static int check(void *object, struct arena *arena, const char **ret_key, struct error *err)
 {
 	struct kube_options *kubelet = object;
@@ -128,6 +149,9 @@ static int check(void *object, struct arena *arena, const char **ret_key, struct
 	*ret_key = "endpoint";
 	if (kubelet->endpoint && !is_endpoint(span_str(kubelet->endpoint)))
 		return error_set(err, EINVAL, "expected https://HOST:PORT or http://HOST:PORT");
+	*ret_key = "metrics";
+	if (check_metrics(&kubelet->metrics, err) < 0)
+		return -EINVAL;
 	*ret_key = "enabled";
 	if (kubelet->enabled && !known)
 		return error_set(err, EINVAL, "needs endpoint, or HOST_IP in the environment");
