@@ -11,6 +11,7 @@ static const struct target_global_options global = {
 struct scene {
 	struct core core;
 	struct worker worker;
+	struct settings settings;
 	struct test_clock clock;
 };
 
@@ -33,8 +34,11 @@ static int scene_new(void **state)
 	struct scene *scene = calloc(1, sizeof(*scene));
 	scene->clock.wall_ns = 1000 * NS_PER_SEC;
 	scene->worker.core = &scene->core;
-	scene->core = (struct core){
-		.clock = test_clock(&scene->clock), .log = {.fd = -1}, .workers = &scene->worker, .worker_count = 1};
+	scene->core = (struct core){.clock = test_clock(&scene->clock),
+		.log = {.fd = -1},
+		.settings = &scene->settings,
+		.workers = &scene->worker,
+		.worker_count = 1};
 	assert_int_equal(targets_init(&scene->core), 0);
 	*state = scene;
 	return 0;

@@ -61,11 +61,12 @@ struct cost_figures cost_figures(const struct core_target *target)
 
 const char *cost_missing(const struct core *core)
 {
-	if (!core->probes)
-		return "there is no probe";
-	if (core->probes->state == PROBES_RUNNING && core->probes->hello.cost)
+	if (costs_are_measured(core))
 		return NULL;
-	return core->probes->reason.text[0] ? core->probes->reason.text : probes_state_name(core->probes->state);
+	const struct probes *probes = core->probes;
+	if (probes && probes->state != PROBES_RUNNING)
+		return probes->reason.text[0] ? probes->reason.text : probes_state_name(probes->state);
+	return core->costs.reason.text[0] ? core->costs.reason.text : "there is no probe";
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------- */
