@@ -20,7 +20,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "bpf/cost.h"
+#include "gleaner/probe.h"
 
 /* What is believed when. `share`: of the idle burn within the window, against the cost itself. */
 #define QUIET_SHARE      0.10 /* below: the process clock may be the best estimate */

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <math.h>
 
-#include "bpf/cost.h"
+#include "gleaner/probe.h"
 
 #define US UINT64_C(1000)
 
