@@ -1,15 +1,14 @@
 /* The kubelet: object of the configuration. */
+#include "endpoint.h"
 #include "gleaner/kube.h"
 
 #include <errno.h>
-
-#define SERVICE_ACCOUNT "/var/run/secrets/kubernetes.io/serviceaccount/"
 
 static const struct option tls_options[] = {
 	{.name = "ca_file",
 		.kind = OPTION_STRING,
 		.offset = offsetof(struct kube_options, tls.ca_file) - offsetof(struct kube_options, tls),
-		.value = SERVICE_ACCOUNT "ca.crt",
+		.value = KUBE_SERVICE_ACCOUNT "ca.crt",
 		.help = "PEM file with the certificates to trust; read again when it changes. For a kubelet with a "
 			"self-signed "
 			"certificate: its kubelet.crt."},
@@ -56,7 +55,7 @@ static const struct option options[] = {
 	{.name = "token_file",
 		.kind = OPTION_STRING,
 		.offset = offsetof(struct kube_options, token_file),
-		.value = SERVICE_ACCOUNT "token",
+		.value = KUBE_SERVICE_ACCOUNT "token",
 		.help = "File with the bearer token; read again when it changes. Never sent over http or with "
 			"insecure_skip_verify."},
 	{.name = "tls",
@@ -96,30 +95,6 @@ static const struct option options[] = {
 	{.name = NULL},
 };
 
-/* scheme://host[:port], no path: we add it. */
-static bool is_endpoint(struct span text)
-{
-	size_t scheme = span_starts_with(text, SPAN("https://")) ? 8 : span_starts_with(text, SPAN("http://")) ? 7 : 0;
-	if (scheme == 0)
-		return false;
-	struct span host = span_of(text.ptr + scheme, text.len - scheme);
-	if (span_ends_with(host, SPAN("/")))
-		host.len--;
-	if (host.len == 0)
-		return false;
-	for (size_t i = 0; i < host.len; i++)
-		if (host.ptr[i] <= ' ' || strchr("/?#@%\\\"<>\x7f", host.ptr[i]))
-			return false;
-	return true;
-}
-
-/* `host_ip: ${env:HOST_IP}` is "" where there is no such variable. */
-static void unset_empty(const char **text)
-{
-	if (*text && !**text)
-		*text = NULL;
-}
-
 static const char *const endpoint_names[] = {"metrics", "cadvisor", "probes", "resource"};
 
 static int check_metrics(const struct option_strings *metrics, struct error *err)
@@ -139,15 +114,15 @@ static int check(void *object, struct arena *arena, const char **ret_key, struct
 {
 	struct kube_options *kubelet = object;
 	(void)arena;
-	unset_empty(&kubelet->endpoint);
-	unset_empty(&kubelet->host_ip);
-	unset_empty(&kubelet->node_name);
-	unset_empty(&kubelet->tls.server_name);
+	kube_unset_empty(&kubelet->endpoint);
+	kube_unset_empty(&kubelet->host_ip);
+	kube_unset_empty(&kubelet->node_name);
+	kube_unset_empty(&kubelet->tls.server_name);
 	bool known = kubelet->endpoint || kubelet->host_ip || kubelet->node_name;
 	if (!kubelet->enabled_given)
 		kubelet->enabled = known;
 	*ret_key = "endpoint";
-	if (kubelet->endpoint && !is_endpoint(span_str(kubelet->endpoint)))
+	if (kubelet->endpoint && !kube_is_endpoint(span_str(kubelet->endpoint)))
 		return error_set(err, EINVAL, "expected https://HOST:PORT or http://HOST:PORT");
 	*ret_key = "metrics";
 	if (check_metrics(&kubelet->metrics, err) < 0)

@@ -134,6 +134,7 @@ struct kube_pods_parser {
 
 	unsigned char stack[JSON_DEPTH_MAX]; /* places of the open objects and arrays */
 	size_t depth;
+	enum place root; /* of the whole text */
 	enum place next; /* of the value behind the last key */
 
 	struct kube_pods *pods;
@@ -197,7 +198,7 @@ static enum place element_of(enum place array)
 static enum place take_place(struct kube_pods_parser *parser)
 {
 	if (parser->depth == 0)
-		return LIST;
+		return parser->root;
 	enum place top = parser->stack[parser->depth - 1];
 	if (top >= ITEMS && top <= INIT_STATUSES)
 		return element_of(top);
@@ -509,21 +510,31 @@ static bool on_null(void *arg)
 
 /* ---- the parser's life ----------------------------------------------------------------------- */
 
-int kube_pods_parser_new(size_t max_bytes, struct kube_pods_parser **ret_parser)
+static struct json_events events_of(struct kube_pods_parser *parser)
+{
+	return (struct json_events){on_begin, on_end, on_key, on_string, on_number, on_boolean, on_null, parser};
+}
+
+static int parser_new(enum place root, size_t max_bytes, struct kube_pods_parser **ret_parser)
 {
 	struct kube_pods_parser *parser = calloc(1, sizeof(*parser));
 	if (!parser)
 		return -ENOMEM;
+	parser->root = root;
 	kube_build_init(&parser->build);
 	/* The smallest pod takes some ten times its text; 16 bytes more a string. */
 	parser->pods = kube_pods_new(max_bytes < SIZE_MAX / 64 ? 16 * max_bytes + 65536 : SIZE_MAX / 4);
-	struct json_events events = {on_begin, on_end, on_key, on_string, on_number, on_boolean, on_null, parser};
-	if (!parser->pods || json_stream_new(events, max_bytes, &parser->stream) < 0) {
+	if (!parser->pods || json_stream_new(events_of(parser), max_bytes, &parser->stream) < 0) {
 		kube_pods_parser_free(parser);
 		return -ENOMEM;
 	}
 	*ret_parser = parser;
 	return 0;
+}
+
+int kube_pods_parser_new(size_t max_bytes, struct kube_pods_parser **ret_parser)
+{
+	return parser_new(LIST, max_bytes, ret_parser);
 }
 
 int kube_pods_parser_host_ip(struct kube_pods_parser *parser, struct span host_ip)
@@ -603,4 +614,22 @@ int kube_pods_parser_end(struct kube_pods_parser *parser, struct kube_pods **ret
 	parser->pods = NULL;
 	parser->failed = -EBADMSG; /* nothing more may come */
 	return 0;
+}
+
+int kube_pods_from_json(const struct json *pod, struct span host_ip, struct kube_pods **ret_pods)
+{
+	struct kube_pods_parser *parser;
+	int r = parser_new(POD, SIZE_MAX, &parser);
+	if (r < 0)
+		return r;
+	struct json_events events = events_of(parser);
+	r = kube_pods_parser_host_ip(parser, host_ip);
+	if (r == 0 && json_walk(pod, &events) && parser->items.count == 1 && finish(parser)) {
+		*ret_pods = parser->pods;
+		parser->pods = NULL;
+	} else if (r == 0) {
+		r = parser->failed ? parser->failed : -EBADMSG;
+	}
+	kube_pods_parser_free(parser);
+	return r;
 }

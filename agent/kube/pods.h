@@ -50,3 +50,9 @@ void kube_build_reset(struct kube_build *build);
  * becomes the static pod it mirrors: same uid, same fields), counts the hash. host_ip as in kube_pods_parser_host_ip. 0; -EBADMSG (no
  * uid, namespace or name); -ENOMEM. */
 int kube_build_finish(struct kube_build *build, struct arena *arena, struct span host_ip, struct kube_pod *ret_pod);
+
+/* ---- one pod of a tree (parser.c) ---------------------------------------------- */
+
+struct json;
+/* A list of one pod, of a Pod as the API server has it. host_ip as in kube_pods_parser_host_ip; may be empty. 0; -EBADMSG, -ENOMEM. */
+int kube_pods_from_json(const struct json *pod, struct span host_ip, struct kube_pods **ret_pods);

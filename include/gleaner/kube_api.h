@@ -16,11 +16,11 @@ enum kube_watch_list { KUBE_WATCH_LIST_AUTO, KUBE_WATCH_LIST_ON, KUBE_WATCH_LIST
 
 /* The kubernetes: object of the configuration. */
 struct kube_api_options {
-	const char
-		*api_server; /* https://HOST:PORT; after the check: made of the two below; NULL when nothing is known */
-	const char *service_host, *service_port; /* KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT */
 	const char *
-		token_file; /* looked at before every request; nothing is sent over http or with insecure_skip_verify */
+		api_server; /* https://HOST:PORT; after the check: of the two below where not written; NULL: not known */
+	const char *service_host; /* KUBERNETES_SERVICE_HOST */
+	uint64_t service_port;    /* KUBERNETES_SERVICE_PORT */
+	const char *token_file;   /* looked at before every request; not sent over http or with insecure_skip_verify */
 	struct {
 		const char *ca_file; /* default: the ServiceAccount's ca.crt */
 		const char *server_name;
@@ -114,7 +114,7 @@ struct kube_watch_stats {
 	size_t objects;
 	uint64_t requests, lists;                       /* lists: times that all objects were read */
 	uint64_t bytes, events;                         /* on the wire; lines of watches but for bookmarks */
-	uint64_t failures, oversized;                   /* oversized: objects above 4 MiB, which are not known */
+	uint64_t failures, oversized;                   /* oversized: events above 4 MiB; the list is read again then */
 	uint64_t last_sync_wall_ns, last_event_wall_ns; /* 0: none yet */
 	struct error last_error;                        /* "" when synced */
 };
