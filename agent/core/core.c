@@ -26,6 +26,7 @@ static struct discover_settings discover_settings(const struct settings *setting
 		.jobs = settings->jobs,
 		.job_count = settings->job_count,
 		.annotations = &settings->annotations,
+		.listen = &settings->discovery.listen,
 		.node_name = span_str(settings->kubelet.node_name),
 		.kubelet_host = settings->kubelet_host,
 	};
@@ -37,6 +38,7 @@ static void pods_changed(void *arg, struct kube_pods *pods)
 	size_t before = core->targets.count;
 	int result = discover_pods(core->discover, pods);
 	probes_pods(core, pods);
+	trials_review(core);
 	if (result < 0)
 		log_error(&core->log, "discover: %s; the targets stay as they are", strerror(-result));
 	else if (core->targets.count != before)
@@ -92,6 +94,7 @@ static void stop_requested(void *arg)
 	core->kubelet = NULL;
 	telemetry_stop(core);
 	probes_stop(core);
+	trials_stop(core);
 	loop_timer_set(core->stop_timer, SCRAPER_TIMEOUT_NS);
 	workers_stop(core, scrapers_stopped);
 }
@@ -167,6 +170,17 @@ static void restart_probes(struct core *core)
 	kube_pods_unref(pods);
 }
 
+static void restart_trials(struct core *core)
+{
+	bool were_on = core->trials != NULL;
+	trials_stop(core);
+	int result = trials_start(core);
+	if (result == 0 && were_on && !core->trials)
+		result = discover_ports(core->discover, NULL, 0);
+	if (result < 0)
+		log_error(&core->log, "discovery.listen: %s", strerror(-result));
+}
+
 /* The part of a reload that cannot fail. */
 static void adopt(struct core *core, struct settings *settings, struct kube_kubelet *kubelet)
 {
@@ -175,6 +189,7 @@ static void adopt(struct core *core, struct settings *settings, struct kube_kube
 	warn_of_kept(core, settings);
 	bool same_scrape = settings_same(old, settings, "scrape");
 	bool same_probe = settings_same(old, settings, "probe");
+	bool same_discovery = settings_same(old, settings, "discovery");
 	bool same_telemetry = same_codec && settings_same(old, settings, "telemetry") &&
 			      settings_same(old, settings, "resource") &&
 			      strcmp(old->service_name, settings->service_name) == 0 && kubelet == core->kubelet;
@@ -186,6 +201,8 @@ static void adopt(struct core *core, struct settings *settings, struct kube_kube
 		restart_telemetry(core);
 	if (!same_probe)
 		restart_probes(core);
+	if (!same_discovery)
+		restart_trials(core);
 	if (!same_codec || !same_scrape)
 		workers_restart(core);
 	if (core->kubelet_settings != old)
@@ -292,6 +309,8 @@ static int start_parts(struct core *core, struct error *err)
 		result = telemetry_start(core);
 	if (result == 0)
 		result = probes_start(core);
+	if (result == 0)
+		result = trials_start(core);
 	if (result == 0 && settings->status.enabled)
 		result = status_start(&settings->status, core_routes, core, &core->status, err);
 	return result;
@@ -313,6 +332,7 @@ static void core_done(struct core *core)
 	status_stop(core->status);
 	probes_stop(core);
 	telemetry_stop(core);
+	trials_stop(core);
 	rotate_stop(core);
 	kube_kubelet_free(core->kubelet);
 	workers_free(core);

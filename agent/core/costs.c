@@ -257,6 +257,8 @@ void costs_measured(struct core *core, const struct wire_cost *cost)
 		counters->unmatched++;
 	if (target && cost_history_add(&target->cost, cost) < 0)
 		log_error(&core->log, "out of memory: what a scrape cost is not kept");
+	if (target)
+		targets_measured(core, target);
 }
 
 bool costs_are_measured(const struct core *core)

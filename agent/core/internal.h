@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include "budget.h"
 #include "core.h"
 #include "cost_history.h"
 #include "costs.h"
@@ -18,6 +19,7 @@
 #include "gleaner/wire.h"
 #include "probes.h"
 #include "settings.h"
+#include "trials.h"
 
 struct core;
 struct dial;
@@ -65,6 +67,7 @@ struct core_target {
 	struct error last_error;
 	uint64_t known_wall_ns; /* since when: where its sums begin */
 	struct cost_history cost;
+	struct budget budget;
 };
 
 enum { CORE_REASONS_MAX = 32 };
@@ -83,6 +86,7 @@ struct core_totals {
 	uint64_t lost_records, lost_points; /* came from a scraper, but the spool had no memory for them */
 	uint64_t dials, dial_failures, dial_refused;
 	uint64_t targets_refused;
+	uint64_t stretches; /* of intervals, and back */
 	uint64_t credentials_read, credentials_failed;
 };
 
@@ -120,6 +124,7 @@ struct core {
 	struct probes *probes;                /* NULL while stopping */
 	struct probes_counters probes_before; /* of those before a reload */
 	struct costs costs;
+	struct trials *trials; /* NULL: discovery.listen is off */
 	struct status_server *status;
 	struct telemetry *telemetry;
 
@@ -140,6 +145,8 @@ int targets_send_all(struct core *core, struct worker *worker);
 /* A scrape of the target begins, or its body was read. */
 void targets_fetching(struct core *core, uint64_t key, bool fetching);
 void targets_none_fetching(struct core *core, const struct worker *worker);
+/* Its cost is known: within its budget? */
+void targets_measured(struct core *core, struct core_target *target);
 void targets_scraped(struct core *core, const struct wire_scraped *scraped, struct span error);
 
 /* The job (again) to every scraper. */

@@ -163,6 +163,9 @@ static void json_target(struct buf *out, const struct core_target *known)
 	buf_printf(out, ",\"lastScrapeDuration\":%.9g,\"health\":\"%s\"", (double)known->last.duration_ns / 1e9,
 		health(known));
 	pages_json(out, "scrapeInterval", span_str(duration_format(target->interval_ns).text));
+	if (budget_stretch(&known->budget) > 1)
+		pages_json(out, "stretchedScrapeInterval",
+			span_str(duration_format(target->interval_ns * budget_stretch(&known->budget)).text));
 	pages_json(out, "scrapeTimeout", span_str(duration_format(target->timeout_ns).text));
 	/* What Prometheus does not have. */
 	buf_printf(out,

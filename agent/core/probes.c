@@ -94,6 +94,7 @@ static void scrape_now(struct probes *probes, struct core_target *known)
 void probes_port_opened(void *arg, const struct listener *listener)
 {
 	struct probes *probes = arg;
+	trials_opened(probes->core, listener);
 	const struct map_slot *slot;
 	for (size_t i = 0; (slot = map_next(&probes->core->targets, &i));) {
 		struct core_target *known = slot->value;
@@ -104,6 +105,12 @@ void probes_port_opened(void *arg, const struct listener *listener)
 		if (!probes->snapshot_due_to_run || down)
 			scrape_now(probes, known);
 	}
+}
+
+static void port_closed(void *arg, const struct listener *listener)
+{
+	struct probes *probes = arg;
+	trials_closed(probes->core, listener);
 }
 
 /* For targets that came after their port had opened. */
@@ -407,6 +414,7 @@ static int connect_listeners(struct probes *probes)
 {
 	struct listeners_events events = {.opened = probes_port_opened,
 		.reopened = probes_port_opened,
+		.closed = port_closed,
 		.nudge = on_nudge,
 		.cgroup = access(CGROUP_ONE_ROOT, F_OK) == 0 ? on_cgroup : NULL,
 		.arg = probes};

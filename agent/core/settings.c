@@ -109,9 +109,26 @@ static const struct option probe_options[] = {
 			"a probe itself."},
 	{0},
 };
+static const struct option discovery_options[] = {
+	{.name = "listen",
+		.kind = OPTION_OBJECT,
+		.offset = offsetof(struct settings_discovery, listen),
+		.fields = &discover_listen_table,
+		.help = "Undeclared ports that speak an exposition format."},
+	{0},
+};
+
+static const struct option_table discovery_table = {
+	.name = "discovery",
+	.help = "Targets that nobody declared, annotated or selected.",
+	.size = sizeof(struct settings_discovery),
+	.options = discovery_options,
+};
+
 static const struct option_table probe_table = {
 	.name = "probe",
-	.help = "What the kernel tells by eBPF: a target whose port opens is scraped at once, and each scrape's cost to "
+	.help = "What the kernel tells by eBPF: a target whose port opens is scraped at once, and each scrape's cost "
+		"to "
 		"its target is measured. Everything else works "
 		"without "
 		"it; what is missing, and why, is shown at /targets.",
@@ -140,6 +157,7 @@ static const struct option settings_options[] = {
 	OBJECT("resource", global.resource_attributes, resource_table, "Attributes of everything that is sent."),
 	OBJECT("status", status, status_options_table, "The agent's own HTTP server."),
 	OBJECT("telemetry", telemetry, telemetry_table, "The agent's own metrics."),
+	OBJECT("discovery", discovery, discovery_table, "Targets that nobody declared."),
 	OBJECT("probe", probe, probe_table, "Listening ports and the cost of scrapes, by eBPF."),
 	OBJECT("log", log, log_table, "The agent's log."),
 	{0},

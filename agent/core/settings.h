@@ -28,6 +28,10 @@ struct settings_probe {
 	const char *socket; /* NULL: a child is started */
 };
 
+struct settings_discovery {
+	struct discover_listen_options listen;
+};
+
 struct settings {
 	struct target_global_options
 		global; /* its resource_attributes come from resource.attributes and OTEL_RESOURCE_ATTRIBUTES */
@@ -41,6 +45,7 @@ struct settings {
 	struct settings_log log;
 	struct settings_telemetry telemetry;
 	struct settings_probe probe;
+	struct settings_discovery discovery;
 
 	/* scrape_configs, and what kubelet.metrics adds. */
 	struct target_job_options *jobs;

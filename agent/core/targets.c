@@ -38,13 +38,16 @@ void targets_tell_job(struct core *core, const struct target_job *job)
 		send_job(&core->workers[i], job);
 }
 
-static int send_target(struct worker *worker, const struct core_target *target)
+static int send_target(struct core *core, const struct core_target *target)
 {
+	struct worker *worker = targets_worker(core, target->target->key);
 	struct wire_target fixed = {
 		.key = target->target->key,
 		.job_id = target->target->job->content,
 		.resume_after_ns = target->committed_tick_ns,
 		.not_before_ns = target->not_before_ns,
+		.trial = trials_is_trial(core, target->target),
+		.stretch = budget_stretch(&target->budget),
 	};
 	struct buf packed;
 	buf_init(&packed, 4u << 20);
@@ -64,7 +67,7 @@ int targets_send_all(struct core *core, struct worker *worker)
 	for (size_t i = 0; result == 0 && (slot = map_next(&core->targets, &i));) {
 		const struct core_target *target = slot->value;
 		if (targets_worker(core, target->target->key) == worker)
-			result = send_target(worker, target);
+			result = send_target(core, target);
 	}
 	return result;
 }
@@ -127,7 +130,7 @@ static void target_added(void *arg, struct target *target)
 		log_error(&core->log, "target %.*s: out of memory, it is not scraped", SPAN_ARGS(target->url));
 		return;
 	}
-	send_target(targets_worker(core, target->key), added);
+	send_target(core, added);
 }
 
 static void target_removed(void *arg, struct target *target)
@@ -159,7 +162,7 @@ static void target_changed(void *arg, struct target *old_target, struct target *
 	changed->job = job;
 	map_put(&core->targets, span_u64(&target->key), changed); /* cannot fail: a place was just freed */
 	dial_cancel(targets_worker(core, target->key), target->key);
-	send_target(targets_worker(core, target->key), changed);
+	send_target(core, changed);
 	job_release(core, old_job);
 	target_unref(old);
 }
@@ -291,6 +294,7 @@ void targets_scraped(struct core *core, const struct wire_scraped *scraped, stru
 	cost_history_scraped(&target->cost, scraped);
 	target->suspicions = 0;
 	target->last_error.text[0] = '\0';
+	trials_scraped(core, target->target, scraped);
 	if (scraped->up) {
 		target->crashes = 0;
 		target->not_before_ns = 0;
@@ -302,4 +306,32 @@ void targets_scraped(struct core *core, const struct wire_scraped *scraped, stru
 	if (was_up)
 		log_failure(core, target->target, error);
 	rotate_refused(core, target, scraped->reason);
+}
+
+static void log_stretch(
+	struct core *core, const struct target *target, double cpu_seconds, uint32_t before, uint32_t now)
+{
+	uint64_t interval_ns = target->interval_ns * now;
+	log_warn(&core->log,
+		"%.*s (job %s): a scrape costs it %.3g ms of CPU, %s of its budget of %g %% of a core: scraped every "
+		"%s now",
+		SPAN_ARGS(target->url), escape_bytes(target->job->name).text, cpu_seconds * 1e3,
+		now > before ? "more than its share" : "well within its share", target->job->budget.share * 100,
+		duration_format(interval_ns).text);
+}
+
+void targets_measured(struct core *core, struct core_target *known)
+{
+	const struct target *target = known->target;
+	uint32_t before = budget_stretch(&known->budget);
+	if (target->job->budget.share <= 0 && before == 1)
+		return;
+	double cpu_seconds = cost_history_estimate(&known->cost).best;
+	if (!budget_judge(&known->budget, &target->job->budget, target->interval_ns, cpu_seconds))
+		return;
+	uint32_t stretch = budget_stretch(&known->budget);
+	struct wire_pace pace = {.key = target->key, .stretch = stretch};
+	worker_send(targets_worker(core, target->key), WIRE_PACE, &pace, SPAN_NONE);
+	core->totals.stretches++;
+	log_stretch(core, target, cpu_seconds, before, stretch);
 }

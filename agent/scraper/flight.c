@@ -12,6 +12,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* What a trial may take. */
+enum { TRIAL_BODY_BYTES = 4 << 20 };
+#define TRIAL_TIMEOUT_NS (2 * NS_PER_SEC)
+
 /* Body buffers kept for the next scrape, all idle flights together. */
 enum { IDLE_BODY_BYTES = 8 << 20 };
 
@@ -24,6 +28,7 @@ struct flight {
 	uint64_t start_mono_ns;
 	uint64_t fetch_ns;         /* our own time for the requests that came to nothing */
 	struct connection *window; /* of the request that was sent; NULL: none, or its connection is not known */
+	uint64_t parse_ns;         /* our own time for its body */
 	bool dialling;
 };
 
@@ -87,7 +92,7 @@ static void flight_put_back(struct scraper *scraper, struct flight *flight)
 {
 	flight->target->flight = NULL;
 	flight->target = NULL;
-	flight->fetch_ns = 0;
+	flight->fetch_ns = flight->parse_ns = 0;
 	if (scraper->idle_body_bytes + flight->body.bytes.cap > IDLE_BODY_BYTES)
 		buf_done(&flight->body.bytes);
 	scraper->idle_body_bytes += flight->body.bytes.cap;
@@ -139,6 +144,7 @@ static void fill_report(const struct flight *flight, const struct scrape_fetch_r
 		.tolerated = series->tolerated,
 		.missed_ticks = entry->missed,
 		.fetch_cpu_ns = flight->fetch_ns,
+		.parse_cpu_ns = flight->parse_ns,
 		.up = outcome->up,
 	};
 	_Static_assert(SERIES_DROP_COUNT <= WIRE_DROP_REASONS, "every reason has its place in the message");
@@ -147,6 +153,31 @@ static void fill_report(const struct flight *flight, const struct scrape_fetch_r
 	if (reason)
 		snprintf(scraped->reason, sizeof(scraped->reason), "%s", reason);
 	entry->missed = 0;
+}
+
+/* A trial whose answer is no exposition. */
+static bool is_refused(const struct flight *flight, const struct scrape_input *input, struct scrape_outcome *outcome)
+{
+	if (!flight->target->trial)
+		return false;
+	if (input->ok &&
+		scrape_is_exposition(input->body, input->content_type, flight->scraper->settings.max_line_bytes))
+		return false;
+	outcome->reason = "no_exposition";
+	error_set(&outcome->error, EPROTO, "the body is no exposition");
+	return true;
+}
+
+/* With the time it took, without that of a record that was sent because the batch was full. */
+static int flight_ingest(struct flight *flight, const struct scrape_input *input, struct scrape_outcome *outcome)
+{
+	struct scraper *scraper = flight->scraper;
+	uint64_t started_ns = outbox_clock(scraper, input->body.len), records_ns = scraper->outbox.busy_ns;
+	int result = scrape_ingest(&flight->target->scrape, input, scraper->outbox.batch, &scraper->clock, outcome);
+	uint64_t took_ns = outbox_clock(scraper, input->body.len) - started_ns;
+	records_ns = scraper->outbox.busy_ns - records_ns;
+	flight->parse_ns = took_ns > records_ns ? took_ns - records_ns : 0;
+	return result;
 }
 
 /* Body (or failure) -> batch -> report -> back into the schedule. */
@@ -165,8 +196,9 @@ static void flight_land(struct flight *flight, const struct scrape_fetch_result 
 	struct scrape_outcome outcome = {0};
 	/* From here on a crash is this target's doing. */
 	int result = wire_send(scraper->wire, WIRE_INGEST, &(struct wire_key){target->entry.key}, SPAN_NONE, -1);
-	if (result == 0)
-		result = scrape_ingest(&target->scrape, &input, scraper->outbox.batch, &scraper->clock, &outcome);
+	bool refused = result == 0 && is_refused(flight, &input, &outcome);
+	if (result == 0 && !refused)
+		result = flight_ingest(flight, &input, &outcome);
 	if (result == 0)
 		result = wire_send(scraper->wire, WIRE_INGEST, &(struct wire_key){0}, SPAN_NONE, -1);
 	if (result < 0) {
@@ -182,6 +214,9 @@ static void flight_land(struct flight *flight, const struct scrape_fetch_result 
 	outbox_touched(scraper);
 
 	flight_put_back(scraper, flight);
+	if (refused) /* the core takes it away, or lets it try once more */
+		return;
+	target->trial = false;
 	result = scrape_schedule_again(&scraper->schedule, &target->entry, 0, clock_wall(&scraper->clock));
 	if (result < 0)
 		scraper_fail(scraper, "schedule", result);
@@ -202,13 +237,19 @@ static void flight_fetch(struct flight *flight, int connected_fd)
 	uint64_t elapsed = flight_elapsed(flight);
 	struct error err = {""};
 	flight->dialling = false;
-	if (elapsed >= target->timeout_ns) {
+	bool trial = flight->target->trial;
+	uint64_t max_body_bytes = flight->scraper->settings.max_body_bytes, timeout_ns = target->timeout_ns;
+	if (trial && timeout_ns > TRIAL_TIMEOUT_NS)
+		timeout_ns = TRIAL_TIMEOUT_NS;
+	if (trial && max_body_bytes > TRIAL_BODY_BYTES)
+		max_body_bytes = TRIAL_BODY_BYTES;
+	if (elapsed >= timeout_ns) {
 		close_socket(flight->scraper, connected_fd);
 		flight_fail(flight, HTTP_TIMEOUT, "timeout", "timed out while connecting");
 		return;
 	}
-	int result = scrape_fetch_start(flight->fetch, target, connected_fd, flight->scraper->settings.max_body_bytes,
-		target->timeout_ns - elapsed, &flight->body, flight_fetched, flight, &err);
+	int result = scrape_fetch_start(flight->fetch, target, connected_fd, max_body_bytes, timeout_ns - elapsed,
+		&flight->body, flight_fetched, flight, &err);
 	if (result < 0) {
 		if (connected_fd >= 0) /* closed by the call */
 			windows_closing(&flight->scraper->windows, connected_fd);

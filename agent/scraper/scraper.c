@@ -124,6 +124,11 @@ static void on_message(void *arg, const struct wire_message *message)
 	case WIRE_TARGET_GONE:
 		scraper_remove_target(scraper, key->key);
 		break;
+	case WIRE_PACE: {
+		const struct wire_pace *pace = message->fixed;
+		scraper_pace(scraper, pace->key, pace->stretch);
+		break;
+	}
 	case WIRE_SCRAPE_NOW:
 		flight_start_now(scraper, key->key);
 		break;

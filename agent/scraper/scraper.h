@@ -23,7 +23,13 @@ struct scraper_target {
 	struct scrape_entry entry;
 	struct scraper_job *job;
 	struct flight *flight; /* NULL: waits for its tick */
+	bool trial;            /* until its first exposition */
 	uint32_t server_tgid;  /* the process that answered last, as BPF named it; 0: not known */
+};
+
+/* Our own time since the last reports were sent, that is to be shared among the scrapes whose points it was for. */
+struct outbox_spent {
+	uint64_t encode_ns, compress_ns, record_bytes, points;
 };
 
 /* Reports of scrapes whose points are still in the open batch. */
@@ -41,6 +47,9 @@ struct outbox {
 	size_t held_count, held_cap;
 	struct loop_timer *timer; /* fires batch_timeout after the first point */
 	bool timer_set;
+	struct outbox_spent spent;
+	uint64_t seal_ns; /* when the batch was told to seal; 0: it seals itself */
+	uint64_t busy_ns; /* in records, ever */
 };
 
 struct scraper {
@@ -81,6 +90,8 @@ int sandbox_close_inherited(int keep_fd);
 int sandbox_enter(void);
 
 /* jobs and targets: targets.c */
+/* The interval becomes so many times the configured one. */
+void scraper_pace(struct scraper *scraper, uint64_t key, uint32_t stretch);
 void scraper_put_job(struct scraper *scraper, uint64_t id, struct span packed);
 void scraper_remove_job(struct scraper *scraper, uint64_t id);
 void scraper_put_target(struct scraper *scraper, const struct wire_target *fixed, struct span packed);
@@ -103,3 +114,5 @@ void outbox_hold(struct scraper *scraper, const struct wire_scraped *scraped, co
 /* Points were added: sees to it that they leave within the batch timeout. */
 void outbox_touched(struct scraper *scraper);
 void outbox_flush(struct scraper *scraper);
+/* A clock for our own CPU time, for a piece of work on so many bytes: to be read before and after it. */
+uint64_t outbox_clock(const struct scraper *scraper, size_t bytes);

@@ -96,6 +96,18 @@ static void target_free(struct scraper *scraper, struct scraper_target *target)
 	free(target);
 }
 
+static void stretch(struct scraper_target *target, uint32_t times)
+{
+	target->entry.interval_ns = target->target->interval_ns * (times ? times : 1);
+}
+
+void scraper_pace(struct scraper *scraper, uint64_t key, uint32_t times)
+{
+	struct scraper_target *target = scraper_find_target(scraper, key);
+	if (target)
+		stretch(target, times);
+}
+
 static int target_make(struct scraper *scraper, const struct wire_target *fixed, struct span packed,
 	struct scraper_target **ret_target)
 {
@@ -116,8 +128,9 @@ static int target_make(struct scraper *scraper, const struct wire_target *fixed,
 	}
 	target->job = job;
 	job->targets++;
-	target->entry = (struct scrape_entry){
-		.key = fixed->key, .interval_ns = target->target->interval_ns, .heap_index = SIZE_MAX};
+	target->trial = fixed->trial;
+	target->entry = (struct scrape_entry){.key = fixed->key, .heap_index = SIZE_MAX};
+	stretch(target, fixed->stretch);
 	*ret_target = target;
 	return 0;
 }

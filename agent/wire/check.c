@@ -27,6 +27,7 @@ static const struct wire_shape shapes[WIRE_TYPE_COUNT] = {
 	[WIRE_SCRAPED] = {sizeof(struct wire_scraped), 512, TO_CORE},
 	[WIRE_STOPPED] = {0, 0, TO_CORE},
 	[WIRE_FETCH] = {sizeof(struct wire_key), 0, TO_CORE},
+	[WIRE_PACE] = {sizeof(struct wire_pace), 0, TO_SCRAPER},
 	[WIRE_COST_MAP] = {sizeof(struct wire_cost_map), 0, TO_SCRAPER},
 	[WIRE_COST] = {sizeof(struct wire_cost), 0, TO_CORE},
 	[WIRE_SLOT_CLOSED] = {sizeof(struct wire_slot), 0, TO_CORE},

@@ -22,7 +22,7 @@ struct wire_header {
 };
 _Static_assert(sizeof(struct wire_header) == 16, "the header is 16 bytes");
 _Static_assert(sizeof(struct wire_settings) == 80, "documented size");
-_Static_assert(sizeof(struct wire_target) == 32, "documented size");
+_Static_assert(sizeof(struct wire_target) == 40, "documented size");
 _Static_assert(sizeof(struct wire_record) == 32, "documented size");
 
 enum {

@@ -44,6 +44,7 @@ enum wire_type {
 	WIRE_SLOT_CLOSED, /* struct wire_slot: the connection of this slot is closed */
 	/* core -> scraper */
 	WIRE_COST_MAP, /* struct wire_cost_map, fd: the slots of a probe, then its shared words: scrapes are measured from now on */
+	WIRE_PACE, /* struct wire_pace: from the next tick on */
 	WIRE_TYPE_COUNT
 };
 
@@ -65,6 +66,16 @@ struct wire_target {
 	uint64_t key, job_id;
 	uint64_t resume_after_ns; /* wall clock of the last tick whose points are committed; 0: none */
 	uint64_t not_before_ns;   /* wall clock; back-off after it was blamed for a crash; 0: none */
+	uint32_t
+		trial; /* 1: nobody knows yet what its port speaks. The first scrape tells: short and small, without a trace in the
+			 * data and without another one when it is no exposition */
+	uint32_t stretch; /* as of struct wire_pace */
+};
+
+struct wire_pace {
+	uint64_t key;
+	uint32_t stretch; /* 1..64: its interval is so many times the configured one */
+	uint32_t zero;
 };
 
 struct wire_key {
