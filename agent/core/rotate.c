@@ -39,10 +39,12 @@ static void reread(struct core *core, struct core_job *known, bool force)
  * worked last. */
 static void name_kubelet(struct core *core, struct target_job *job)
 {
-	const struct kube_options *kubelet = &core->settings->kubelet;
 	struct target_credentials *renamed;
+	if (!job->of_kubelet)
+		return;
+	const struct kube_options *kubelet = &core->settings->kubelet;
 	struct span name = core->kubelet_by_name ? span_str(kubelet->node_name) : SPAN("");
-	if (!job->of_kubelet || kubelet->tls.server_name || span_eq(job->credentials->server_name, name))
+	if (kubelet->tls.server_name || span_eq(job->credentials->server_name, name))
 		return;
 	if (target_credentials_rename(job->credentials, name, &renamed) < 0)
 		return; /* tried again with the next tick */
