@@ -35,13 +35,13 @@ class Sink:
 
 class Gateway:
     """The Collector: OTLP/HTTP in, pipeline "metrics/gleaner" out to the sink and to the debug exporter. With `scrape_configs` it also
-    scrapes by itself (prometheusreceiver), into a pipeline of its own."""
+    scrapes by itself (prometheusreceiver), into a pipeline of its own. `address` is where OTLP is listened for."""
 
-    def __init__(self, node, scrape_configs=None, verbosity="basic"):
+    def __init__(self, node, scrape_configs=None, verbosity="basic", address="127.0.0.1"):
         self.node = node
         sink = f"http://127.0.0.1:{SINK_PORT}"
         config = {
-            "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{OTLP_PORT}"}}}},
+            "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"{address}:{OTLP_PORT}"}}}},
             "exporters": {"otlp_http/gleaner": {"endpoint": f"{sink}/gleaner"}, "debug": {"verbosity": verbosity}},
             "extensions": {"health_check": {"endpoint": f"127.0.0.1:{HEALTH_PORT}"}},
             "service": {
@@ -59,6 +59,7 @@ class Gateway:
                 "receivers": ["prometheus"],
                 "exporters": ["otlp_http/receiver"],
             }
+        self.address = address
         self.config = node.write("otelcol.yaml", json.dumps(config, indent=1))  # JSON is YAML
         self.start()
 
@@ -66,7 +67,7 @@ class Gateway:
         self.process = self.node.spawn("otelcol", [os.environ["GLEANER_COLLECTOR"], "--config", self.config])
         wait_until(
             "the Collector to be healthy",
-            lambda: answers("127.0.0.1", HEALTH_PORT) and answers("127.0.0.1", OTLP_PORT),
+            lambda: answers("127.0.0.1", HEALTH_PORT) and answers(self.address, OTLP_PORT),
             60,
             self.process,
         )

@@ -1,0 +1,197 @@
+#!/usr/bin/python3
+"""gleaner on a real Kubernetes of two nodes, installed as its users install it. Run by tools/e2e.
+
+Files scenario_*.py beside this one add tests of their own; what they have in common is in harness/ and in this file's Installed.
+"""
+
+import os
+import re
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "../../tools")]
+
+# pylint: disable=wrong-import-position
+from harness import agents, cluster, gateway, traffic
+from harness.cluster import apply, get, kubectl
+from harness.table import Table
+from node.process import wait_until
+
+MANIFESTS = os.path.join(HERE, "manifests")
+ACCOUNT = "system:serviceaccount:gleaner:gleaner"
+LEAVING = 25  # seconds: with polls, a pod is gone when two in a row do not list it
+TABLE = Table()
+GATEWAY = gateway.Gateway()
+
+
+def prepare():
+    GATEWAY.start()
+    apply(os.path.join(MANIFESTS, "seed.yaml"))
+    apply(os.path.join(MANIFESTS, "annotated.yaml"))
+    cluster.rolled_out("deployment/my-app", "default")
+    cluster.rolled_out("deployment/web", "shop")
+    seconds = install()
+    TABLE.add("kubectl apply -k, every agent ready", f"{seconds:.1f} s", "90 s")
+
+
+def install(*components):
+    """What a user does: kubectl apply -k of an overlay; the seconds until every agent is ready."""
+    start = time.monotonic()
+    with cluster.kustomization(gateway.ENDPOINT, *components) as overlay:
+        kubectl("apply", "-k", overlay)
+    cluster.rolled_out("daemonset/gleaner", "gleaner")
+    return time.monotonic() - start
+
+
+class Installed(unittest.TestCase):
+    """A test of gleaner as it runs. On a failure it shows what the agents said."""
+
+    maxDiff = None
+
+    def tearDown(self):
+        outcome = self._outcome.result
+        if any(test is self for test, _ in outcome.failures + outcome.errors):
+            print(kubectl("-n", "gleaner", "get", "pods", "-o", "wide", check=False))
+            print(kubectl("-n", "gleaner", "logs", "-l", "app.kubernetes.io/name=gleaner", "--prefix", "--all-containers", "--tail=30", check=False))
+
+
+def web(*, scale=None):
+    """The annotated pods as wait_until_right() expects them, after a change of their number."""
+    if scale is not None:
+        kubectl("-n", "shop", "scale", "deployment/web", f"--replicas={scale}")
+        cluster.rolled_out("deployment/web", "shop")
+    return agents.of_pods("shop", "app=web", 8000)
+
+
+class ManifestsTest(Installed):
+    def test_api_server_accepts_every_manifest_without_a_warning(self):
+        deploy = os.path.join(cluster.ROOT, "deploy/daemonset")
+        for component in sorted(os.listdir(os.path.join(deploy, "components"))):
+            with self.subTest(component), cluster.kustomization(gateway.ENDPOINT, component) as overlay:
+                said = kubectl("apply", "--dry-run=server", "-k", overlay, warnings=True)
+                # The namespace is not changed by a dry run, so it warns of what needs a privileged one.
+                self.assertEqual([line for line in said.splitlines() if "Warning" in line and "would violate PodSecurity" not in line], [])
+                self.assertIn("daemonset.apps/gleaner", said)
+
+    def test_podsecurity_restricted_admits_the_base_and_nothing_more(self):
+        self.assertEqual(get("namespace", "gleaner")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted")
+        self.assertEqual(sorted(agents.addresses()), list(cluster.NODES))
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "root", "namespace": "gleaner"},
+               "spec": {"containers": [{"name": "c", "image": "localhost/bb:1", "securityContext": {"runAsUser": 0}}]}}
+        with self.assertRaisesRegex(cluster.Refused, 'violates PodSecurity "restricted'):
+            apply([pod])
+
+    def test_rights_are_the_documented_ones_and_what_everybody_may(self):
+        def may(account):
+            rows = re.findall(r"^(\S+) +\[(.*?)\] +\[(.*?)\] +\[(.*?)\]$", kubectl("auth", "can-i", "--list", f"--as={account}", "-n", "gleaner"), re.M)
+            return {(resource, names, verb) for resource, _, names, verbs in rows for verb in verbs.split()}
+
+        monitors = [f"{kind}.monitoring.coreos.com" for kind in ("podmonitors", "scrapeconfigs", "servicemonitors")]
+        documented = {(resource, "", "get") for resource in ("nodes/metrics", "nodes/pods")}
+        documented |= {(resource, "", verb) for resource in ["services", *monitors] for verb in ("list", "watch")}
+        self.assertEqual(may(ACCOUNT) - may("system:serviceaccount:gleaner:default"), documented)
+
+    def test_agent_has_no_capability_and_no_way_to_get_one(self):
+        for node in cluster.NODES:
+            for pid in cluster.in_node(node, "pgrep", "-x", "gleaner").split():
+                status = dict(re.findall(r"^(\w+):\t(.*)$", cluster.in_node(node, "cat", f"/proc/{pid}/status"), re.M))
+                self.assertEqual((status["CapEff"], status["CapBnd"], status["NoNewPrivs"], status["Seccomp"], status["Uid"].split()[0]),
+                                 ("0" * 16, "0" * 16, "1", "2", "65532"))
+
+
+class AnnotatedTest(Installed):
+    """What needs nothing but the kubelet."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.counters = traffic.Counters()
+
+    def setUp(self):
+        agents.wait_until_right("2 pods", web(scale=2), within=LEAVING, namespace="shop")
+
+    def right(self, what, expected, within=15):
+        seconds = agents.wait_until_right(what, expected, within, namespace="shop")
+        TABLE.add(f"annotated pods: {what}, targets right", f"{seconds:.1f} s", f"{within} s")
+
+    def test_targets_are_right_when_pods_come_and_go(self):
+        self.right("2 -> 8", web(scale=8))
+        self.right("8 -> 2", web(scale=2), LEAVING)
+        kubectl("-n", "shop", "rollout", "restart", "deployment/web")
+        cluster.rolled_out("deployment/web", "shop")
+        self.right("rolling restart", web(), LEAVING)
+
+    def test_samples_arrive_with_the_pods_names_and_from_the_pods_node_only(self):
+        for pod, (node, address) in cluster.running_pods("shop", "app=web").items():
+            points = GATEWAY.wait_for(f"samples of {pod}", lambda _, pod=pod: GATEWAY.of_pod(pod, "demo_requests_total"), 15)
+            resource = points[-1]["resource"]
+            self.assertEqual({key: resource.get(key) for key in ("k8s.cluster.name", "k8s.namespace.name", "k8s.node.name", "k8s.container.name", "service.instance.id")}, {
+                "k8s.cluster.name": "e2e", "k8s.namespace.name": "shop", "k8s.node.name": node, "k8s.container.name": "app", "service.instance.id": f"{address}:8000"})
+            self.assertEqual((points[-1]["type"], points[-1]["temporality"], points[-1]["monotonic"]), ("sum", 2, True))
+            self.assertEqual(set(traffic.askers("shop", pod)), {agents.addresses()[node]})
+
+    def test_no_scrape_crosses_to_the_other_node(self):
+        self.assertEqual({node: counters["elsewhere"] for node, counters in self.counters.read().items()}, {node: (0, 0) for node in cluster.NODES})
+
+    def test_no_scrape_is_lost_while_other_pods_come_and_go(self):
+        staying = cluster.running_pods("shop", "app=web")
+        before = len(GATEWAY.read())
+        self.right("2 -> 6", web(scale=6))
+        time.sleep(12)  # at least two intervals
+        for pod in staying:
+            times = gateway.scrape_times(GATEWAY.read()[before:], pod)
+            self.assertEqual({instance: gateway.lost(found, 5) for instance, found in times.items()}, {instance: 0 for instance in times})
+            self.assertTrue(times, pod)
+        web(scale=2)
+
+
+class VariantsTest(Installed):
+    """Each component of deploy/daemonset does on a cluster what it is for."""
+
+    def tearDown(self):
+        super().tearDown()
+        install()
+
+    def test_agents_get_ready_with_every_component_that_changes_the_pod(self):
+        for component in ("pods-api", "hostnetwork"):
+            with self.subTest(component):
+                install(component)
+                address = cluster.ADDRESSES["node-a"] if component == "hostnetwork" else agents.addresses()["node-a"]
+                fetch = (lambda: cluster.in_node("node-a", "curl", "-s", "http://127.0.0.1:9465/readyz")) if component == "hostnetwork" else (
+                    lambda address=address: agents.fetch(address, "/readyz"))
+                wait_until("the agent to be ready", lambda fetch=fetch: "gleaner is ready" in fetch(), 20)
+
+    def test_probe_in_a_container_of_its_own_tells_gleaner_what_listens(self):
+        install("ebpf")
+        page = wait_until("the page", lambda: agents.fetch(agents.addresses()["node-a"], "/api/v1/targets"), 20)
+        if "denied" in page or "unsupported" in page:
+            self.skipTest("eBPF is not to be had here")
+        pods = cluster.running_pods("shop", "app=web")
+        fresh = web(scale=len(pods) + 2)
+        seconds = agents.wait_until_right("2 more pods with eBPF", fresh, within=15, namespace="shop", up=True)
+        TABLE.add("annotated pods: 2 more with eBPF, scraped", f"{seconds:.1f} s", "15 s")
+        web(scale=2)
+
+
+def load_tests(loader, tests, _):
+    """Our own tests, then those of the scenarios."""
+    for name in sorted(os.listdir(HERE)):
+        if re.fullmatch(r"scenario_\w+\.py", name):
+            tests.addTests(loader.loadTestsFromName(name[: -len(".py")]))
+    return tests
+
+
+def main():
+    sys.modules["e2e_test"] = sys.modules["__main__"]  # scenarios import what is set here
+    try:
+        prepare()
+        succeeded = unittest.main(verbosity=2, exit=False).result.wasSuccessful()
+    finally:
+        GATEWAY.stop()
+        TABLE.print()
+    sys.exit(not succeeded)
+
+
+if __name__ == "__main__":
+    main()

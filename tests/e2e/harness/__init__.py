@@ -1,0 +1,1 @@
+"""What the tests on a real cluster are made of: the cluster, the agents, the gateway, and who asked whom."""

@@ -1,0 +1,80 @@
+"""Who asked whom: the apps' own access logs, counters in the nodes' packet filter, and the API server's audit log."""
+
+import collections
+import json
+import os
+
+from . import agents, cluster
+
+TABLE = "gleaner_e2e"
+
+
+def askers(namespace, pod, container=None):
+    """{peer address: requests for /metrics} as the app of cluster/src/app.c logs them."""
+    log = cluster.kubectl("-n", namespace, "logs", pod, *(["-c", container] if container else []))
+    return collections.Counter(line.split()[0] for line in log.splitlines() if " GET /metrics" in line)
+
+
+class Counters:
+    """Packets and bytes of each agent, counted on its node from now on:
+
+    elsewhere    to pods of another node, and to another node's own ports except the gateway's and the API server's (the tests' questions to
+                 its status API are answered)
+    api_sent     to the API server
+    api_received from the API server
+    """
+
+    def __init__(self):
+        self.of = agents.addresses()
+        for node, address in self.of.items():
+            others = ", ".join(ip for name, ip in cluster.ADDRESSES.items() if name != node)
+            index = cluster.NODES.index(node)
+            others_pods = ", ".join(f"10.85.{other}.0/24" for other in range(len(cluster.NODES)) if other != index)
+            self.load(node, f"""
+                table ip {TABLE} {{
+                    counter elsewhere {{ }}
+                    counter api_sent {{ }}
+                    counter api_received {{ }}
+                    chain sent {{
+                        type filter hook prerouting priority -300
+                        ip saddr {address} ip daddr {cluster.API_SERVER} counter name api_sent
+                        ip saddr {address} ip daddr {{ {others_pods} }} counter name elsewhere
+                        ip saddr {address} ip daddr {{ {others} }} tcp dport != {{ 4318, 6443 }} tcp sport != {agents.STATUS_PORT} counter name elsewhere
+                    }}
+                    chain received {{
+                        type filter hook postrouting priority 300
+                        ip saddr {cluster.API_SERVER} ip daddr {address} counter name api_received
+                    }}
+                }}""")
+
+    @staticmethod
+    def load(node, rules):
+        cluster.in_node(node, "nft", "delete", "table", "ip", TABLE, check=False)
+        cluster.in_node(node, "nft", "-f", "-", text=rules)
+
+    def read(self):
+        """{node: {counter: (packets, bytes)}}"""
+        found = {}
+        for node in self.of:
+            items = json.loads(cluster.in_node(node, "nft", "-j", "list", "counters", "table", "ip", TABLE))["nftables"]
+            found[node] = {item["counter"]["name"]: (item["counter"]["packets"], item["counter"]["bytes"]) for item in items if "counter" in item}
+        return found
+
+
+class Audit:
+    """What gleaner's ServiceAccount asks the API server for from now on. Needs the audit log that tools/e2e switches on."""
+
+    def __init__(self):
+        self.path = os.environ["GLEANER_AUDIT_LOG"]
+        self.offset = os.path.getsize(self.path) if os.path.exists(self.path) else 0
+
+    def requests(self):
+        """{(verb, path without query): requests}; a watch counts once, when it begins."""
+        found = {}
+        if os.path.exists(self.path):
+            with open(self.path, encoding="utf-8") as file:
+                file.seek(self.offset)
+                for line in file:
+                    event = json.loads(line)
+                    found[event["auditID"]] = (event["verb"], event["requestURI"].split("?")[0])
+        return collections.Counter(found.values())
