@@ -114,7 +114,8 @@ static void forget_window(struct connection *connection)
 
 static void connection_free(struct connection *connection)
 {
-	forget_window(connection);
+	if (connection->timer) /* else there was no memory for it */
+		forget_window(connection);
 	loop_timer_free(connection->timer);
 	free(connection);
 }
