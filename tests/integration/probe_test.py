@@ -7,13 +7,11 @@ Pods have cgroups named as the kubelet names them: that is how a listening socke
 skipped where the kernel or the rights do not allow it; what must hold without is tested everywhere.
 """
 import contextlib
-import errno
 import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
@@ -22,6 +20,7 @@ sys.path[:0] = [os.path.join(HERE, "../../tools")]
 
 # pylint: disable=wrong-import-position
 from node.agent import Agent, can_change_user
+from node.cgroups import CONTAINER, give_cgroup, place_of_cgroups, remove_cgroup
 from node.exporters import PYTHON
 from node.node import Pod, small_node
 from node.process import Failed, wait_until
@@ -29,7 +28,6 @@ from node.process import Failed, wait_until
 BINARY, NODE, CGROUPS = None, None, None  # set once, by main
 CAPABILITIES = ("bpf", "perfmon")
 STARTS, PODS = 200, 10
-CONTAINER = "c0ffee" * 10 + "cafe"
 
 
 def attaches():
@@ -46,33 +44,8 @@ def late_pod(name, port, count, seconds, go):
     pod = Pod(name, [], [{"name": "app", "image": "late:1", "ports": ports}], labels={"app": "late"}, ready_ports=[])
     late = os.path.join(HERE, "late.py")
     pod.processes.append(("late", [PYTHON, late, str(port), str(count), str(seconds), go, "{folder}/log"]))
-    if CGROUPS:
-        pod.cgroup = os.path.join(CGROUPS, f"pod{pod.uid}", CONTAINER)
-        os.makedirs(pod.cgroup)
+    give_cgroup(CGROUPS, pod)
     return pod
-
-
-def remove_cgroup(folder):
-    for _ in range(2):
-        wait_until("the pod's cgroup to be empty", lambda: can_remove(folder), 5)
-        folder = os.path.dirname(folder)
-
-
-def can_remove(folder):
-    try:
-        os.rmdir(folder)
-        return True
-    except OSError as error:
-        return error.errno != errno.EBUSY
-
-
-def place_of_cgroups():
-    """A folder where we may make cgroups, in the hierarchy that the kernel tells of a socket; None: there is none."""
-    root = "/sys/fs/cgroup/memory" if os.path.isdir("/sys/fs/cgroup/memory") else "/sys/fs/cgroup"
-    try:
-        return tempfile.mkdtemp(prefix="gleaner-test-", dir=root)
-    except OSError:
-        return None
 
 
 class Starts:
@@ -100,8 +73,7 @@ class ProbeTest(unittest.TestCase):
             self.agent.stop()
         for pod in self.pods:
             NODE.remove_pod(pod.name)
-            if pod.cgroup:
-                remove_cgroup(pod.cgroup)
+            remove_cgroup(pod)
         outcome = self._outcome.result
         if self.agent and any(test is self for test, _ in outcome.failures + outcome.errors):
             print(f"--- gleaner's log\n{self.agent.process.log_tail(40)}")
@@ -150,6 +122,11 @@ class ProbeTest(unittest.TestCase):
             self.assertGreaterEqual(target["scrapes"], before[target["scrapeUrl"]] + seconds - 1)
             self.assertEqual(target["health"], "up")
         self.assertEqual(self.metric("gleaner_scrape_ticks_missed_total"), 0)
+
+    def top(self, *arguments):
+        """What `gleaner top` prints."""
+        command = [self.agent.binary, "top", *arguments]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
     def needs_bpf(self):
         if not CGROUPS or not attaches():
@@ -258,6 +235,28 @@ class ProbeTest(unittest.TestCase):
     def loader(self, path):
         return NODE.spawn("loader", [self.agent.binary, "probe", "--listen", path, "--peer-uid", "65532"])
 
+    def test_top_shows_what_scrapes_cost(self):
+        self.needs_bpf()
+        [pod] = self.add_pods(1, 1)
+        self.start("1s", CAPABILITIES)
+
+        def estimated():
+            targets = json.loads(self.top("--json"))["data"]["targets"]
+            return targets if targets and "bestSeconds" in targets[0]["cost"] else None
+
+        [target] = wait_until("an estimate", estimated, 20, self.agent.process)
+        cost = target["cost"]
+        self.assertEqual(target["pod"], pod.name)
+        self.assertIn(cost["method"], ("causal", "process"))
+        self.assertTrue(0 < cost["lowerSeconds"] < 0.1 and 0 < cost["bestSeconds"] < 0.1, cost)
+        self.assertGreater(cost["agent"]["cpuSeconds"], 0)
+        lines = self.top("--once").splitlines()
+        self.assertRegex(lines[0], r"1 targets, 1 up\. Scraping them takes .* of a core at 1 of them, .* here\.$")
+        self.assertRegex(lines[-1], rf"^default/{pod.name}\S*:8000 +late +\S+ [um]s ")
+        bounds = {f'bound="{bound}"' for bound in ("lower", "best")}
+        found = [name for name in self.agent.metrics() if name.startswith("gleaner_target_scrape_cpu_seconds{")]
+        self.assertTrue(all(any(bound in name for name in found) for bound in bounds), found)
+
     # -- without it
 
     def test_all_is_well_without_the_right(self):
@@ -280,6 +279,7 @@ class ProbeTest(unittest.TestCase):
         self.assertEqual(self.probe()["state"], "off")
         self.assertEqual(self.metric("gleaner_probe_starts_total"), 0)
         self.assertNotIn("probe", self.agent.process.log_text())
+        self.assertIn("not measured by eBPF: probe.enabled is false", self.top("--once"))
 
 
 def main():

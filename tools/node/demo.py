@@ -5,6 +5,7 @@ tools/with-node tools/node/demo.py GLEANER [--for SECONDS]
 
 import argparse
 import collections
+import json
 import os
 import sys
 import time
@@ -12,13 +13,15 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 # pylint: disable=wrong-import-position
-from node.agent import STATUS, Agent
-from node.exporters import all_exporters
+from node.agent import STATUS, Agent, can_change_user
+from node.cgroups import give_cgroup, place_of_cgroups, remove_cgroup
+from node.exporters import all_exporters, late_app
 from node.gateway import Gateway, Sink
 from node.node import small_node
 from node.process import Failed, wait_until
 
 INTERVAL = 5
+LATE_AFTER = 2  # reports, then a pod starts
 REPORT_METRICS = 5  # up and the like, which gleaner makes by itself
 
 
@@ -39,18 +42,20 @@ class Arrivals:
 
 
 class Demo:
-    def __init__(self, node, binary):
+    def __init__(self, node, binary, cgroups):
+        self.cgroups, self.late, self.reports = cgroups, None, 0
         say(f"starting {len(all_exporters())} pods, each in a network namespace of its own")
         for pod in all_exporters():
+            give_cgroup(cgroups, pod)
             node.add_pod(pod)
             print(f"    {pod.namespace + '/' + pod.name:<36} {pod.ip}:{pod.ports()[-1]}", flush=True)
         say("starting the stand-in kubelet, a real OpenTelemetry Collector, and gleaner")
         node.start_kubelet()
         self.node, self.sink = node, Sink(node)
         self.gateway = Gateway(node)
-        self.agent = Agent(
-            node, binary, {"global": {"scrape_interval": f"{INTERVAL}s"}, "telemetry": {"interval": f"{INTERVAL}s"}}
-        )
+        config = {"global": {"scrape_interval": f"{INTERVAL}s"}, "telemetry": {"interval": f"{INTERVAL}s"}}
+        rights = ("bpf", "perfmon") if can_change_user() else ()
+        self.agent = Agent(node, binary, config, capabilities=rights)
         self.arrivals = Arrivals(self.sink)
 
     def show(self):
@@ -66,6 +71,35 @@ class Demo:
             f"  points in the Collector {sum(self.arrivals.points.values())}",
             flush=True,
         )
+        self.reports += 1
+        if self.reports == LATE_AFTER:
+            self.start_late()
+
+    def start_late(self):
+        """A pod whose port opens when the kubelet has told of the pod already; how soon it is scraped."""
+        go = self.node.path("go")
+        self.late = late_app(go)
+        give_cgroup(self.cgroups, self.late)
+        self.node.add_pod(self.late, wait=False)
+        say(f"pod {self.late.namespace}/{self.late.name} starts")
+        wait_until("its target", lambda: len(self.agent.targets()) == len(self.node.pods), 10)
+        self.node.write("go", "")
+        listen, request, _ = wait_until("its first scrape", self.first_scrape, 2 * INTERVAL)
+        seen = self.agent.metrics()["gleaner_probe_up"] == 1
+        print(
+            f"    {time.strftime('%H:%M:%S')}  it began to listen at {self.late.ip}:{self.late.ports()[0]}, and was scraped "
+            f"{(request - listen) / 1e6:.1f} ms later{'' if seen else ' (no eBPF here: at its tick)'}",
+            flush=True,
+        )
+
+    def first_scrape(self):
+        """ns of listen, of the request's and of the answer's first byte; None: it has not been scraped yet."""
+        try:
+            with open(self.node.path("pods", self.late.name, "log"), encoding="ascii") as file:
+                line = file.readline()
+        except FileNotFoundError:
+            return None
+        return [int(word) for word in line.split()[1:]] if line.endswith("\n") else None
 
     def run(self, seconds):
         say("gleaner runs; what it scrapes, and what arrives at the Collector:")
@@ -88,11 +122,18 @@ class Demo:
 
         metrics = wait_until("all that is committed to be delivered", delivered, 10)
         targets = self.agent.targets()
-        memory = sum(self.node.memory_kib(pid) for pid in (self.agent.process.pid, *self.agent.scrapers()))
+        processes = (self.agent.process.pid, *self.agent.scrapers(), *self.agent.children("probe"))
+        memory = sum(self.node.memory_kib(pid) for pid in processes)
+        unmeasured = json.loads(self.agent.get("/api/v1/top"))["data"]["notMeasuredBecause"]
         self.agent.stop()
         self.gateway.stop()
         self.arrivals.read()
         missing = print_summary(metrics, targets, self.arrivals, self.node.pods, memory)
+        print(
+            f"CPU a scrape is not known: {unmeasured}"
+            if unmeasured
+            else "CPU a scrape: of the target, by the threads that answered and those they woke (Go's runtime does more outside of them); here: gleaner's"
+        )
         if missing:
             print(
                 f"--- gleaner's log\n{self.agent.process.log_tail()}\n--- the Collector's log\n{self.gateway.process.log_tail(5)}"
@@ -100,17 +141,23 @@ class Demo:
         return missing
 
 
+def cpu_text(seconds):
+    return "-" if seconds is None else f"{seconds * 1e3:.2f} ms"
+
+
 def print_summary(metrics, targets, arrivals, pods, memory_kib):
     missing = []
     print(
-        f"\n{'pod':<28}{'target':<28}{'state':<8}{'scrapes':>8}{'samples each':>14}{'metrics':>9}{'points in the Collector':>25}"
+        f"\n{'pod':<25}{'target':<19}{'state':<6}{'scrapes':>8}{'samples each':>14}{'metrics':>9}{'points in the Collector':>25}"
+        f"{'CPU a scrape':>14}{'here':>9}"
     )
     for target in sorted(targets, key=lambda target: target["scrapeUrl"]):
         name = target["discoveredLabels"].get("__meta_kubernetes_pod_name", "")
         points = arrivals.points[name]
         print(
-            f"{name:<28}{target['scrapeUrl'].split('//')[1].split('/')[0]:<28}{target['health']:<8}{target['scrapes']:>8}"
+            f"{name:<25}{target['scrapeUrl'].split('//')[1].split('/')[0]:<19}{target['health']:<6}{target['scrapes']:>8}"
             f"{target['lastScrapeSamples']:>14}{len(arrivals.names[name]):>9}{points:>25}"
+            f"{cpu_text(target['cost'].get('bestSeconds')):>14}{cpu_text(target['cost']['agent'].get('cpuSeconds')):>9}"
         )
         if target["health"] != "up":
             missing.append(f"{name}: {target['lastError'] or 'never scraped'}")
@@ -148,18 +195,31 @@ def say(text):
     print(f"==> {text}", flush=True)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("gleaner")
-    parser.add_argument("--for", dest="seconds", type=float, default=0, metavar="SECONDS")
-    args = parser.parse_args()
+def show(args, cgroups):
     with small_node() as node:
-        demo = Demo(node, args.gleaner)
+        demo = Demo(node, args.gleaner, cgroups)
         try:
             demo.run(args.seconds)
         except KeyboardInterrupt:
             print()
         missing = demo.summary()
+        for pod in list(node.pods.values()):
+            node.remove_pod(pod.name)
+            remove_cgroup(pod)
+    return missing
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("gleaner")
+    parser.add_argument("--for", dest="seconds", type=float, default=0, metavar="SECONDS")
+    args = parser.parse_args()
+    cgroups = place_of_cgroups()
+    try:
+        missing = show(args, cgroups)
+    finally:
+        if cgroups:
+            os.rmdir(cgroups)
     for what in missing:
         print(f"demo: {what}", file=sys.stderr)
     print("everything arrived" if not missing else "NOT everything arrived")

@@ -132,6 +132,20 @@ def python_app():
     )
 
 
+def late_app(go):
+    """Its port opens once the file `go` is there."""
+    late = os.path.join(ROOT, "tests/integration/late.py")
+    return Pod(
+        "job-1-9xq2p",
+        [("app", [PYTHON, late, "8000", "1", "0", go, "{folder}/log"])],
+        [container("app", 8000, image="late:1")],
+        labels={"app": "late"},
+        annotations=annotations(8000),
+        owner={"kind": "Job", "name": "job-1"},
+        ready_ports=[],
+    )
+
+
 def all_exporters():
     return [node_exporter(), redis(), nginx(), prometheus(), python_app()]
 
