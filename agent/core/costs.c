@@ -134,10 +134,10 @@ static void clear_ports(struct costs *costs)
 			costs->cost.shared->ports[port] = 0;
 }
 
-static void sweep(void *arg)
+void costs_sweep(struct core *core)
 {
-	struct costs *costs = arg;
-	uint64_t now_ns = clock_mono(&costs->core->clock);
+	struct costs *costs = &core->costs;
+	uint64_t now_ns = clock_mono(&core->clock);
 	uint32_t open = 0;
 	for (uint32_t slot = 0; slot < COST_SLOTS; slot++) {
 		if (is_used(costs, slot) && is_open(state_of(costs, slot)))
@@ -147,7 +147,13 @@ static void sweep(void *arg)
 	correct_active(costs, open);
 	if (++costs->sweeps % PORTS_EVERY_SWEEPS == 0)
 		clear_ports(costs);
-	loop_timer_set(costs->timer, SWEEP_NS);
+}
+
+static void sweep_due(void *arg)
+{
+	struct core *core = arg;
+	costs_sweep(core);
+	loop_timer_set(core->costs.timer, SWEEP_NS);
 }
 
 /* ---- probes and scrapers ------------------------------------------------------------------------ */
@@ -156,7 +162,7 @@ int costs_init(struct core *core)
 {
 	core->costs = (struct costs){.core = core, .slots_fd = -1, .shared_fd = -1};
 	error_set(&core->costs.reason, EIO, "there is no probe");
-	return loop_timer_new(core->loop, sweep, &core->costs, &core->costs.timer);
+	return loop_timer_new(core->loop, sweep_due, core, &core->costs.timer);
 }
 
 void costs_done(struct core *core)
@@ -188,16 +194,17 @@ void costs_tell(struct worker *worker)
 	send_map(worker, WIRE_COST_SHARED, costs->shared_fd);
 }
 
-void costs_probe_came(struct core *core, const struct probe *probe)
+void costs_maps_came(struct core *core, int slots_fd, int shared_fd)
 {
 	struct costs *costs = &core->costs;
-	int result = probe_cost_fds(probe, &costs->slots_fd, &costs->shared_fd);
-	if (result == 0)
-		result = cost_map(costs->slots_fd, costs->shared_fd, &costs->cost);
+	costs_probe_gone(core, "");
+	int result = cost_map(slots_fd, shared_fd, &costs->cost);
 	if (result < 0) {
 		error_set(&costs->reason, -result, "map the slots: %s", strerror(-result));
 		return;
 	}
+	costs->slots_fd = slots_fd;
+	costs->shared_fd = shared_fd;
 	costs->map = ++costs->maps_so_far;
 	costs->deaf = 0;
 	costs->surplus = 0;

@@ -49,9 +49,12 @@ struct costs {
 int costs_init(struct core *core);
 void costs_done(struct core *core);
 
-/* A probe that loaded the cost programs said hello; `reason` set: it has not. */
-void costs_probe_came(struct core *core, const struct probe *probe);
+/* The maps of a probe that loaded the cost programs; the descriptors stay the probe's, and open until it goes. */
+void costs_maps_came(struct core *core, int slots_fd, int shared_fd);
+/* It went, or has not loaded them: why nothing is measured. */
 void costs_probe_gone(struct core *core, const char *why);
+/* What a timer does every second while there are maps. */
+void costs_sweep(struct core *core);
 /* Tells a scraper of the present maps. */
 void costs_tell(struct worker *worker);
 

@@ -438,10 +438,11 @@ static void connect_costs(struct probes *probes)
 		error_set(&reason, EIO, "probe.cost is false");
 	else if (!hello->cost)
 		explain_cost(&reason, hello);
-	if (reason.text[0])
+	int slots_fd, shared_fd;
+	if (reason.text[0] || probe_cost_fds(probes->probe, &slots_fd, &shared_fd) < 0)
 		costs_probe_gone(core, reason.text);
 	else
-		costs_probe_came(core, probes->probe);
+		costs_maps_came(core, slots_fd, shared_fd);
 	if (core->costs.reason.text[0])
 		log_info(&core->log, "probe: the cost of scrapes is not measured: %s", core->costs.reason.text);
 	else
