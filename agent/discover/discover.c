@@ -14,11 +14,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "set.h"
+#include "build.h"
 
 struct discover {
 	struct discover_events events;
 	struct plan *plan;           /* NULL until configured */
+	struct monitored *monitored; /* never NULL */
+	struct monitor_secrets secrets;
 	struct kube_pods *pods;      /* NULL until told */
 	struct discover_port *ports; /* sorted by pod, then number */
 	size_t port_count;
@@ -33,8 +35,8 @@ int discover_new(struct discover_events events, struct discover **ret_discover)
 		return -ENOMEM;
 	discover->events = events;
 	arena_init(&discover->scratch, 64 << 20);
-	if (set_new(0, &discover->set) < 0) {
-		free(discover);
+	if (set_new(&discover->set) < 0 || monitored_new(NULL, NULL, MONITORED_KEEP_NONE, &discover->monitored) < 0) {
+		discover_free(discover);
 		return -ENOMEM;
 	}
 	*ret_discover = discover;
@@ -47,6 +49,7 @@ void discover_free(struct discover *discover)
 		return;
 	set_free(discover->set);
 	plan_free(discover->plan);
+	monitored_free(discover->monitored);
 	kube_pods_unref(discover->pods);
 	free(discover->ports);
 	arena_done(&discover->scratch);
@@ -54,17 +57,6 @@ void discover_free(struct discover *discover)
 }
 
 /* ---- the next set -------------------------------------------------------------------------- */
-
-/* What the next set is made from. A group without uid is one of the static lists, so a pod without uid is none. */
-struct build {
-	const struct plan *plan;
-	const struct kube_pods *pods;             /* may be NULL */
-	struct open_ports ports;                  /* sorted by pod, then number */
-	const struct discover_settings *settings; /* of a new plan; NULL: the plan is the present one */
-	const struct set *present;
-	struct arena *scratch;
-	struct set *set;
-};
 
 static bool in_namespaces(struct option_strings namespaces, struct span name)
 {
@@ -125,26 +117,31 @@ static int build_pod(struct build *build, size_t job_index, const struct kube_po
 		hash = hash_bytes(span_of((const char *)ports.items, ports.count * sizeof(*ports.items)), pod->hash);
 	}
 	struct group *unchanged = unchanged_group(build, job_index, pod, hash);
-	if (unchanged) {
-		set_add_group(build->set, group_ref(unchanged));
-		return 0;
-	}
+	if (unchanged)
+		return set_add_group(build->set, job_index, group_ref(unchanged));
 	struct findings findings;
 	arena_reset(build->scratch);
 	findings_init(&findings, build->scratch, FOUND_LABEL_BYTES_MAX);
 	int result = find(build, job, pod, ports, &findings);
 	if (result < 0)
 		return result;
-	return set_build_group(build->set, build->present, build->plan, job_index, pod, hash, &findings);
+	struct making making = {
+		.job_index = job_index, .job = job->job, .origin = TARGET_POD, .uid = pod->uid, .hash = hash};
+	return set_build_group(build->set, build->present, &making, &findings);
+}
+
+bool build_wants_pod(const struct build *build, const struct kube_pod *pod)
+{
+	bool elsewhere = build->plan->node_name.len > 0 && pod->node_name.len > 0 &&
+			 !span_eq(pod->node_name, build->plan->node_name);
+	return !elsewhere && pod->uid.len > 0;
 }
 
 static int build_pods(struct build *build)
 {
 	for (size_t i = 0; build->pods && i < build->pods->count; i++) {
 		const struct kube_pod *pod = &build->pods->items[i];
-		bool elsewhere = build->plan->node_name.len > 0 && pod->node_name.len > 0 &&
-				 !span_eq(pod->node_name, build->plan->node_name);
-		if (elsewhere || pod->uid.len == 0)
+		if (!build_wants_pod(build, pod))
 			continue;
 		for (size_t job = 0; job < build->plan->job_count; job++) {
 			if (!wants_pod(&build->plan->jobs[job], pod))
@@ -184,7 +181,7 @@ static struct span static_identity(struct arena *arena, const char *address, siz
 	return span_of(text, (size_t)len);
 }
 
-static int find_static(const struct target_job_options *job, size_t config_at, struct findings *findings)
+int find_static(const struct target_job_options *job, size_t config_at, struct findings *findings)
 {
 	const struct target_static_config *config =
 		(const struct target_static_config *)job->static_configs.items + config_at;
@@ -219,6 +216,15 @@ static int check_static_address(const struct target *target, struct target_addre
 	return 0;
 }
 
+/* A monitor may choose among the ports of the kubelets' Service, and no other place of the node. */
+static bool is_as_discovered(const struct target *target)
+{
+	struct span host;
+	uint16_t port = 0;
+	return target_address_split(labels_get(target->discovered, SPAN("__address__")), &host, &port, NULL) == 0 &&
+	       port == target->port;
+}
+
 /* Whatever the labels say, only the kubelet is dialled: its jobs carry the ServiceAccount's token. */
 static int check_kubelet_address(
 	const struct plan *plan, const struct target *target, struct target_address *ret_address, struct error *err)
@@ -229,6 +235,8 @@ static int check_kubelet_address(
 		!target_address_same_host(&address, &kubelet))
 		return error_set(
 			err, EACCES, "%s is not the address of the node's kubelet", escape_bytes(target->host).text);
+	if (!target->job->of_kubelet && !is_as_discovered(target))
+		return error_set(err, EACCES, "port %u is not the kubelet's", (unsigned)target->port);
 	*ret_address = address;
 	return 0;
 }
@@ -264,12 +272,16 @@ static int build_static(struct build *build, size_t job_index, size_t config_at,
 	arena_reset(build->scratch);
 	findings_init(&findings, build->scratch, SIZE_MAX);
 	int result = find_static(job, config_at, &findings);
+	struct making making = {.job_index = job_index,
+		.job = build->plan->jobs[job_index].job,
+		.origin = job->of_kubelet ? TARGET_KUBELET : TARGET_STATIC,
+		.uid = SPAN("")};
 	if (result == 0)
-		result = set_build_group(build->set, build->present, build->plan, job_index, NULL, 0, &findings);
+		result = set_build_group(build->set, build->present, &making, &findings);
 	if (result < 0)
 		return result;
 	const struct target_static_config *configs = job->static_configs.items;
-	const struct group *group = build->set->groups[build->set->group_count - 1];
+	const struct group *group = build->set->groups[build->set->group_count - 1].group;
 	return check_static_group(build->plan, group, &configs[config_at], err);
 }
 
@@ -277,8 +289,10 @@ static int build_statics(struct build *build, struct error *err)
 {
 	const struct set *present = build->present;
 	for (size_t i = 0; !build->settings && i < present->group_count; i++) {
-		if (present->groups[i]->uid.len == 0)
-			set_add_group(build->set, group_ref(present->groups[i]));
+		const struct placed *placed = &present->groups[i];
+		bool is_static = placed->job_index < build->plan->job_count && placed->group->uid.len == 0;
+		if (is_static && set_add_group(build->set, placed->job_index, group_ref(placed->group)) < 0)
+			return -ENOMEM;
 	}
 	for (size_t job = 0; build->settings && job < build->settings->job_count; job++) {
 		for (size_t i = 0; i < build->settings->jobs[job].static_configs.count; i++) {
@@ -290,25 +304,18 @@ static int build_statics(struct build *build, struct error *err)
 	return 0;
 }
 
-static size_t static_count(const struct build *build)
-{
-	size_t count = 0;
-	for (size_t i = 0; build->settings && i < build->settings->job_count; i++)
-		count += build->settings->jobs[i].static_configs.count;
-	return build->settings ? count : build->present->group_count;
-}
-
 static int build_set(struct build *build, struct error *err)
 {
-	size_t pods = build->pods ? build->pods->count : 0;
-	int result = set_new(pods * build->plan->job_count + static_count(build), &build->set);
+	int result = set_new(&build->set);
 	if (result < 0)
 		return result;
 	result = build_statics(build, err);
 	if (result == 0)
 		result = build_pods(build);
 	if (result == 0)
-		result = set_finish(build->set, build->plan);
+		result = build_monitored(build);
+	if (result == 0)
+		result = set_finish(build->set, build->plan->job_count + build->monitored->job_count);
 	arena_done(build->scratch); /* until the next change, which may be hours away */
 	if (result < 0)
 		set_free(build->set);
@@ -355,101 +362,204 @@ static void report_over_limit(const struct discover_events *events, const struct
 	events->refused(events->arg, (struct labels){&label, 1}, &err);
 }
 
-/* same_plan: what was refused for the same cause before is not said again. */
-static void report_refusals(const struct discover *discover, const struct set *old, bool same_plan)
+/* What was in force before: what was refused for the same cause then is not said again. */
+struct past {
+	struct set *set;
+	bool same_plan, same_monitored;
+	size_t plan_jobs;
+};
+
+/* The job's place in the set before; SIZE_MAX: it was not there, or all is to be said again. */
+static size_t place_before(const struct discover *discover, const struct past *past, size_t job_index)
+{
+	size_t jobs = discover->plan->job_count;
+	if (!past->same_plan || (job_index >= jobs && past->same_monitored))
+		return past->same_plan ? job_index : SIZE_MAX;
+	if (job_index < jobs)
+		return job_index;
+	size_t before = discover->monitored->jobs[job_index - jobs].before;
+	return before == MONITORED_NEW ? SIZE_MAX : past->plan_jobs + before;
+}
+
+static const struct target_job *job_at(const struct discover *discover, size_t job_index)
+{
+	size_t jobs = discover->plan->job_count;
+	return job_index < jobs ? discover->plan->jobs[job_index].job : discover->monitored->jobs[job_index - jobs].job;
+}
+
+static void report_refusals(const struct discover *discover, const struct past *past)
 {
 	const struct discover_events *events = &discover->events;
 	const struct set *now = discover->set;
 	for (size_t i = 0; i < now->group_count; i++) {
-		const struct group *group = now->groups[i];
-		const struct group *before = same_plan ? set_group(old, group->job_index, group->uid) : NULL;
+		const struct group *group = now->groups[i].group;
+		if (group->refusal_count == 0)
+			continue;
+		size_t place = place_before(discover, past, now->groups[i].job_index);
+		const struct group *before = place == SIZE_MAX ? NULL : set_group(past->set, place, group->uid);
 		for (size_t j = 0; j < group->refusal_count; j++) {
 			const struct refusal *refusal = &group->refusals[j];
 			if (!was_refused(before, &refusal->err))
 				events->refused(events->arg, refusal->discovered, &refusal->err);
 		}
 	}
-	for (size_t i = 0; i < discover->plan->job_count; i++) {
-		if (now->over_limit[i] > 0 && !(same_plan && old->over_limit[i] > 0))
-			report_over_limit(events, discover->plan->jobs[i].job, now->over_limit[i]);
+	for (size_t i = 0; i < now->job_count; i++) {
+		size_t place = place_before(discover, past, i);
+		bool said = place < past->set->job_count && past->set->over_limit[place] > 0;
+		if (now->over_limit[i] > 0 && !said)
+			report_over_limit(events, job_at(discover, i), now->over_limit[i]);
 	}
 }
 
-static void report(const struct discover *discover, const struct set *old, bool same_plan)
+/* Says what changed, and lets go of the set before. */
+static void report(const struct discover *discover, const struct past *past)
 {
-	report_targets(&discover->events, old, discover->set);
+	report_targets(&discover->events, past->set, discover->set);
 	if (discover->events.refused)
-		report_refusals(discover, old, same_plan);
+		report_refusals(discover, past);
+	set_free(past->set);
 }
 
 /* ---- verbs --------------------------------------------------------------------------------------------- */
 
-int discover_configure(struct discover *discover, const struct discover_settings *settings, struct error *err)
+/* The next set is of what is in force, unless the caller puts something else. */
+static struct build build_of_present(struct discover *discover)
 {
-	struct plan *plan = NULL, *old_plan = discover->plan;
-	struct set *old = discover->set;
-	int result = plan_new(settings, old_plan, &plan, err);
-	if (result < 0)
-		return result;
-	struct build build = {.plan = plan,
+	return (struct build){.plan = discover->plan,
+		.monitored = discover->monitored,
 		.pods = discover->pods,
 		.ports = {discover->ports, discover->port_count},
-		.settings = settings,
-		.present = old,
+		.secrets = &discover->secrets,
+		.present = discover->set,
+		.present_monitored = discover->monitored,
+		.present_jobs = discover->plan ? discover->plan->job_count : 0,
 		.scratch = &discover->scratch};
-	result = build_set(&build, err);
-	if (result < 0) {
-		plan_free(plan);
-		return result == -ENOMEM ? error_set(err, ENOMEM, "out of memory") : result;
-	}
-	discover->plan = plan;
-	discover->set = build.set;
-	plan_adopt(plan);
-	report(discover, old, false);
-	set_free(old);
-	plan_free(old_plan);
-	return 0;
 }
 
-/* Other pods or ports under the same plan: their set replaces the present one. Reporting is left to the caller, who first keeps the new
- * facts. */
-static int rebuild(
-	struct discover *discover, const struct kube_pods *pods, struct open_ports ports, struct set **ret_old)
+static struct past past_of(const struct discover *discover)
 {
-	struct build build = {.plan = discover->plan,
-		.pods = pods,
-		.ports = ports,
-		.present = discover->set,
-		.scratch = &discover->scratch};
-	*ret_old = NULL;
-	if (!discover->plan)
-		return 0;
-	int result = build_set(&build, NULL);
+	return (struct past){.set = discover->set,
+		.same_plan = true,
+		.same_monitored = true,
+		.plan_jobs = discover->plan ? discover->plan->job_count : 0};
+}
+
+static int configure(struct discover *discover, const struct discover_settings *settings, struct plan *plan,
+	struct monitored *monitored, struct error *err)
+{
+	struct plan *old_plan = discover->plan;
+	struct monitored *old_monitored = discover->monitored;
+	struct past past = past_of(discover);
+	struct build build = build_of_present(discover);
+	build.plan = plan;
+	build.monitored = monitored;
+	build.settings = settings;
+	int result = build_set(&build, err);
 	if (result < 0)
 		return result;
-	*ret_old = discover->set;
+	discover->plan = plan;
+	discover->monitored = monitored;
 	discover->set = build.set;
+	plan_adopt(plan);
+	past.same_plan = false;
+	report(discover, &past);
+	plan_free(old_plan);
+	monitored_free(old_monitored);
 	return 0;
 }
 
-static void report_rebuilt(struct discover *discover, struct set *old)
+int discover_configure(struct discover *discover, const struct discover_settings *settings, struct error *err)
 {
-	if (!old)
-		return;
-	report(discover, old, true);
-	set_free(old);
+	struct plan *plan = NULL;
+	struct monitored *monitored = NULL;
+	int result = plan_new(settings, discover->plan, &plan, err);
+	if (result < 0)
+		return result;
+	/* Jobs of monitors hang on the global options, too. */
+	result = monitored_new(discover->monitored->set, discover->monitored, MONITORED_KEEP_NONE, &monitored);
+	if (result == 0)
+		result = configure(discover, settings, plan, monitored, err);
+	if (result < 0) {
+		plan_free(plan);
+		monitored_free(monitored);
+		return result == -ENOMEM ? error_set(err, ENOMEM, "out of memory") : result;
+	}
+	return 0;
+}
+
+/* Other pods, ports or monitors under the same plan: their set replaces the present one. Reporting is left to the caller, who first keeps
+ * the new facts. */
+static int rebuild(struct discover *discover, struct build *build)
+{
+	if (!discover->plan)
+		return 0;
+	int result = build_set(build, NULL);
+	if (result == 0)
+		discover->set = build->set;
+	return result;
+}
+
+static void report_rebuilt(struct discover *discover, const struct past *past)
+{
+	if (discover->plan)
+		report(discover, past);
 }
 
 int discover_pods(struct discover *discover, struct kube_pods *pods)
 {
-	struct set *old;
-	int result = rebuild(discover, pods, (struct open_ports){discover->ports, discover->port_count}, &old);
+	struct past past = past_of(discover);
+	struct build build = build_of_present(discover);
+	build.pods = pods;
+	int result = rebuild(discover, &build);
 	if (result < 0)
 		return result;
 	kube_pods_unref(discover->pods);
 	discover->pods = pods ? kube_pods_ref(pods) : NULL;
-	report_rebuilt(discover, old);
+	report_rebuilt(discover, &past);
 	return 0;
+}
+
+/* ---- monitors ----------------------------------------------------------------------------------------------- */
+
+static int change_monitored(struct discover *discover, struct monitor_set *set, enum monitored_keep keep)
+{
+	struct monitored *old = discover->monitored, *monitored = NULL;
+	struct past past = past_of(discover);
+	struct build build = build_of_present(discover);
+	int result = monitored_new(set, old, keep, &monitored);
+	if (result < 0)
+		return result;
+	build.monitored = monitored;
+	result = rebuild(discover, &build);
+	if (result < 0) {
+		monitored_free(monitored);
+		return result;
+	}
+	discover->monitored = monitored;
+	past.same_monitored = false;
+	report_rebuilt(discover, &past);
+	monitored_free(old);
+	return 0;
+}
+
+int discover_monitors(struct discover *discover, struct monitor_set *set)
+{
+	return change_monitored(discover, set, MONITORED_KEEP_ALL);
+}
+
+void discover_use_secrets(struct discover *discover, struct monitor_secrets secrets)
+{
+	discover->secrets = secrets;
+}
+
+int discover_secrets_changed(struct discover *discover)
+{
+	return change_monitored(discover, discover->monitored->set, MONITORED_KEEP_WITHOUT_REFERENCES);
+}
+
+struct monitor_set *discover_monitor_set(const struct discover *discover)
+{
+	return discover->monitored->set;
 }
 
 /* ---- open ports ------------------------------------------------------------------------------------------- */
@@ -464,7 +574,8 @@ static int compare_ports(const void *left, const void *right)
 int discover_ports(struct discover *discover, const struct discover_port *ports, size_t count)
 {
 	struct discover_port *copy = NULL;
-	struct set *old;
+	struct past past = past_of(discover);
+	struct build build = build_of_present(discover);
 	if (count > 0) {
 		copy = malloc(count * sizeof(*copy));
 		if (!copy)
@@ -472,7 +583,8 @@ int discover_ports(struct discover *discover, const struct discover_port *ports,
 		memcpy(copy, ports, count * sizeof(*copy));
 		qsort(copy, count, sizeof(*copy), compare_ports);
 	}
-	int result = rebuild(discover, discover->pods, (struct open_ports){copy, count}, &old);
+	build.ports = (struct open_ports){copy, count};
+	int result = rebuild(discover, &build);
 	if (result < 0) {
 		free(copy);
 		return result;
@@ -480,7 +592,7 @@ int discover_ports(struct discover *discover, const struct discover_port *ports,
 	free(discover->ports);
 	discover->ports = copy;
 	discover->port_count = count;
-	report_rebuilt(discover, old);
+	report_rebuilt(discover, &past);
 	return 0;
 }
 

@@ -44,10 +44,15 @@ int pod_labels_set_pod(struct labels_builder *labels, const struct kube_pod *pod
 /* Of a container and of one of its ports; NULL removes what an earlier call has set. */
 int pod_labels_set_container(struct labels_builder *labels, const struct kube_container *container);
 int pod_labels_set_port(struct labels_builder *labels, const struct kube_port *port);
+/* Labels and annotations of a Service. */
+int pod_labels_set_service(struct labels_builder *labels, struct labels service_labels, struct labels annotations);
 /* __address__: host:port, [v6]:port; the bare address without a port (0). */
 int pod_labels_set_address(struct labels_builder *labels, struct span ip, uint16_t port);
 /* "<uid>/<container>/<port>" in the arena; SPAN_NONE when there is no memory. */
 struct span pod_identity(struct arena *arena, const struct kube_pod *pod, struct span container, uint16_t port);
+/* The same of the container's port at this place; of a number that it declares again, with the place. */
+struct span port_identity(
+	struct arena *arena, const struct kube_pod *pod, const struct kube_container *container, size_t at);
 
 bool port_is_tcp(const struct kube_port *port);
 /* ssh, etcd, the API server, kubelet, controller manager, scheduler and kube-proxy: what a hostNetwork pod's address leads to. */

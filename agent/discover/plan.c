@@ -166,6 +166,29 @@ static int add_annotation_job(
 	return result;
 }
 
+static int copy_pairs(struct arena *arena, struct option_pairs *pairs)
+{
+	struct option_pair *items = arena_alloc(arena, pairs->count * sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	for (size_t i = 0; i < pairs->count; i++) {
+		items[i].name = arena_strdup(arena, pairs->items[i].name);
+		items[i].value = arena_strdup(arena, pairs->items[i].value);
+		if (!items[i].name || !items[i].value)
+			return -ENOMEM;
+	}
+	pairs->items = items;
+	return 0;
+}
+
+static int copy_global(struct plan *plan, const struct target_global_options *global)
+{
+	plan->global = *global;
+	if (copy_pairs(&plan->arena, &plan->global.external_labels) < 0)
+		return -ENOMEM;
+	return copy_pairs(&plan->arena, &plan->global.resource_attributes);
+}
+
 static int plan_fill(
 	struct plan *plan, const struct plan *present, const struct discover_settings *settings, struct error *err)
 {
@@ -176,6 +199,8 @@ static int plan_fill(
 		return -ENOMEM;
 	plan->node_name = span_of(node_name, settings->node_name.len);
 	plan->kubelet_host = span_of(kubelet_host, settings->kubelet_host.len);
+	if (copy_global(plan, settings->global) < 0)
+		return -ENOMEM;
 	int result = add_configured_jobs(plan, present, settings, err);
 	if (result == 0 && wants_annotations(settings))
 		result = add_annotation_job(plan, present, settings, err);

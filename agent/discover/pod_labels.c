@@ -141,6 +141,13 @@ int pod_labels_set_pod(struct labels_builder *labels, const struct kube_pod *pod
 	return labels_set_borrowed(labels, SPAN(META "pod_uid"), pod->uid);
 }
 
+int pod_labels_set_service(struct labels_builder *labels, struct labels service_labels, struct labels annotations)
+{
+	set_pairs(labels, service_labels, SPAN(META "service_label_"), SPAN(META "service_labelpresent_"), SIZE_MAX);
+	return set_pairs(labels, annotations, SPAN(META "service_annotation_"), SPAN(META "service_annotationpresent_"),
+		FOUND_META_VALUE_MAX);
+}
+
 int pod_labels_set_container(struct labels_builder *labels, const struct kube_container *container)
 {
 	static const struct kube_container none;
@@ -207,7 +214,7 @@ bool container_runs_with_pod(const struct kube_container *container)
 /* ---- role=pod ----------------------------------------------------------------------------- */
 
 /* A number may be declared twice in one container (TCP and UDP, named and not): the later ones get their place as a suffix. */
-static struct span port_identity(
+struct span port_identity(
 	struct arena *arena, const struct kube_pod *pod, const struct kube_container *container, size_t at)
 {
 	struct span plain = pod_identity(arena, pod, container->name, container->ports[at].number);

@@ -22,18 +22,16 @@ void group_unref(struct group *group)
 	free(group);
 }
 
-static int group_new(struct target_job *job, size_t job_index, const struct kube_pod *pod, uint64_t hash,
-	const struct findings *findings, struct group **ret_group)
+static int group_new(const struct making *making, const struct findings *findings, struct group **ret_group)
 {
 	struct group *group = calloc(1, sizeof(*group));
 	if (!group)
 		return -ENOMEM;
-	*group = (struct group){.refs = 1, .job_index = job_index, .job = target_job_ref(job)};
+	*group = (struct group){.refs = 1, .job = making->job ? target_job_ref(making->job) : NULL};
 	arena_init(&group->arena, SIZE_MAX);
-	struct span uid = pod ? pod->uid : SPAN_NONE;
-	const char *uid_copy = arena_spandup(&group->arena, uid);
-	group->uid = span_of(uid_copy, uid.len);
-	group->hash = hash;
+	const char *uid_copy = arena_spandup(&group->arena, making->uid);
+	group->uid = span_of(uid_copy, making->uid.len);
+	group->hash = making->hash;
 	group->targets = arena_alloc(&group->arena, findings->count * sizeof(struct target *));
 	/* Every found target may still be refused or dropped. */
 	size_t refusals = findings->refusal_count + findings->count;
@@ -65,19 +63,13 @@ static int group_refuse(struct group *group, struct labels discovered, const str
 
 /* ---- the set --------------------------------------------------------------------------------- */
 
-int set_new(size_t group_cap, struct set **ret_set)
+int set_new(struct set **ret_set)
 {
 	struct set *set = calloc(1, sizeof(*set));
 	if (!set)
 		return -ENOMEM;
 	arena_init(&set->arena, SIZE_MAX);
 	map_init(&set->by_key, SIZE_MAX);
-	set->groups = arena_alloc(&set->arena, group_cap * sizeof(struct group *));
-	set->group_cap = group_cap;
-	if (!set->groups) {
-		set_free(set);
-		return -ENOMEM;
-	}
 	*ret_set = set;
 	return 0;
 }
@@ -87,7 +79,8 @@ void set_free(struct set *set)
 	if (!set)
 		return;
 	for (size_t i = 0; i < set->group_count; i++)
-		group_unref(set->groups[i]);
+		group_unref(set->groups[i].group);
+	free(set->groups);
 	map_done(&set->by_key);
 	arena_done(&set->arena);
 	free(set);
@@ -95,17 +88,19 @@ void set_free(struct set *set)
 
 static int compare_groups(const void *left, const void *right)
 {
-	const struct group *a = *(struct group *const *)left, *b = *(struct group *const *)right;
+	const struct placed *a = left, *b = right;
 	if (a->job_index != b->job_index)
 		return a->job_index < b->job_index ? -1 : 1;
-	return span_cmp(a->uid, b->uid);
+	return span_cmp(a->group->uid, b->group->uid);
 }
 
 struct group *set_group(const struct set *set, size_t job_index, struct span uid)
 {
-	struct group wanted = {.job_index = job_index, .uid = uid}, *key = &wanted;
-	struct group **found = bsearch(&key, set->groups, set->group_count, sizeof(struct group *), compare_groups);
-	return found ? *found : NULL;
+	struct group wanted = {.uid = uid};
+	struct placed key = {job_index, &wanted}, *found = NULL;
+	if (set->group_count > 0)
+		found = bsearch(&key, set->groups, set->group_count, sizeof(key), compare_groups);
+	return found ? found->group : NULL;
 }
 
 struct target *set_target(const struct set *set, uint64_t key)
@@ -113,11 +108,22 @@ struct target *set_target(const struct set *set, uint64_t key)
 	return map_get(&set->by_key, span_u64(&key));
 }
 
-void set_add_group(struct set *set, struct group *group)
+int set_add_group(struct set *set, size_t job_index, struct group *group)
 {
+	if (set->group_count == set->group_cap) {
+		size_t cap = set->group_cap ? set->group_cap * 2 : 64;
+		struct placed *groups = realloc(set->groups, cap * sizeof(*groups));
+		if (!groups) {
+			group_unref(group);
+			return -ENOMEM;
+		}
+		set->groups = groups;
+		set->group_cap = cap;
+	}
 	set->dropped_bytes += group->dropped_bytes;
 	set->dropped_count += group->dropped_count;
-	set->groups[set->group_count++] = group;
+	set->groups[set->group_count++] = (struct placed){job_index, group};
+	return 0;
 }
 
 /* What does not fit below the ceilings is dropped all the same, and only not shown. */
@@ -180,21 +186,19 @@ static int fill_group(const struct set *set, const struct set *present, struct g
 	return 0;
 }
 
-int set_build_group(struct set *set, const struct set *present, const struct plan *plan, size_t job_index,
-	const struct kube_pod *pod, uint64_t hash, const struct findings *findings)
+int set_build_group(
+	struct set *set, const struct set *present, const struct making *making, const struct findings *findings)
 {
 	struct group *group = NULL;
-	int result = group_new(plan->jobs[job_index].job, job_index, pod, hash, findings, &group);
+	int result = group_new(making, findings, &group);
 	if (result < 0)
 		return result;
-	enum target_origin origin = pod ? TARGET_POD : group->job->of_kubelet ? TARGET_KUBELET : TARGET_STATIC;
-	result = fill_group(set, present, group, origin, findings);
+	result = fill_group(set, present, group, making->origin, findings);
 	if (result < 0) {
 		group_unref(group);
 		return result;
 	}
-	set_add_group(set, group);
-	return 0;
+	return set_add_group(set, making->job_index, group);
 }
 
 /* ---- set_finish: from groups to one list -------------------------------------------------------- */
@@ -273,20 +277,23 @@ static void end_job(struct set *set, const struct target_job *job, size_t job_in
 		qsort(&set->targets[first], count, sizeof(struct target *), compare_targets);
 }
 
-static int flatten_jobs(struct flatten *flatten, const struct plan *plan)
+static int flatten_jobs(struct flatten *flatten)
 {
 	struct set *set = flatten->set;
-	size_t at = 0;
-	for (size_t job = 0; job < plan->job_count; job++) {
-		size_t first = set->target_count;
-		map_clear(&flatten->seen);
+	for (size_t at = 0; at < set->group_count;) {
+		size_t first = set->target_count, job_index = set->groups[at].job_index;
+		const struct target_job *job = set->groups[at].group->job;
+		if (flatten->seen.count > 0)
+			map_clear(&flatten->seen);
 		arena_reset(&flatten->arena);
-		for (; at < set->group_count && set->groups[at]->job_index == job; at++) {
-			int result = flatten_group(flatten, set->groups[at]);
+		for (; at < set->group_count && set->groups[at].job_index == job_index; at++) {
+			int result = flatten_group(flatten, set->groups[at].group);
 			if (result < 0)
 				return result;
+			job = job ? job : set->groups[at].group->job;
 		}
-		end_job(set, plan->jobs[job].job, job, first);
+		if (job)
+			end_job(set, job, job_index, first);
 	}
 	return 0;
 }
@@ -295,22 +302,23 @@ static void collect_dropped(struct set *set)
 {
 	size_t count = 0;
 	for (size_t i = 0; i < set->group_count; i++) {
-		const struct group *group = set->groups[i];
+		const struct group *group = set->groups[i].group;
 		for (size_t j = 0; j < group->dropped_count; j++)
 			set->dropped[count++] = group->dropped[j];
 	}
 }
 
-int set_finish(struct set *set, const struct plan *plan)
+int set_finish(struct set *set, size_t job_count)
 {
 	size_t targets = 0;
 	for (size_t i = 0; i < set->group_count; i++)
-		targets += set->groups[i]->target_count;
+		targets += set->groups[i].group->target_count;
 	if (set->group_count > 0)
-		qsort(set->groups, set->group_count, sizeof(struct group *), compare_groups);
+		qsort(set->groups, set->group_count, sizeof(*set->groups), compare_groups);
+	set->job_count = job_count;
 	set->targets = arena_alloc(&set->arena, targets * sizeof(struct target *));
 	set->dropped = arena_alloc(&set->arena, set->dropped_count * sizeof(*set->dropped));
-	set->over_limit = arena_alloc(&set->arena, plan->job_count * sizeof(*set->over_limit));
+	set->over_limit = arena_alloc(&set->arena, job_count * sizeof(*set->over_limit));
 	if (!set->targets || !set->dropped || !set->over_limit)
 		return -ENOMEM;
 	collect_dropped(set);
@@ -319,7 +327,7 @@ int set_finish(struct set *set, const struct plan *plan)
 	map_init(&flatten.seen, SIZE_MAX);
 	arena_init(&flatten.arena, SIZE_MAX);
 	buf_init(&flatten.scratch, SIZE_MAX / 2);
-	int result = flatten_jobs(&flatten, plan);
+	int result = flatten_jobs(&flatten);
 	map_done(&flatten.seen);
 	arena_done(&flatten.arena);
 	buf_done(&flatten.scratch);

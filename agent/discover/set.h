@@ -29,6 +29,7 @@ struct plan {
 	struct discover_annotation_options annotations;
 	struct discover_listen_options listen; /* enabled: its job is the last one */
 	struct span node_name, kubelet_host;
+	struct target_global_options global; /* for jobs of monitors */
 };
 /* present: the plan in force or NULL; a job with the same content is taken over from it. err as discover_configure. */
 int plan_new(const struct discover_settings *settings, const struct plan *present, struct plan **ret_plan,
@@ -41,10 +42,9 @@ void plan_free(struct plan *plan);
 
 struct group {
 	unsigned refs;
-	size_t job_index;
-	struct target_job *job;
-	struct span uid; /* of the pod; "": the static lists of the job */
-	uint64_t hash;   /* of what it was made of: the pod, and its open ports where they count */
+	struct target_job *job; /* NULL: it could not be made; there are only refusals */
+	struct span uid;        /* of the pod; "": what the job has besides pods: its static lists, the kubelet */
+	uint64_t hash;          /* of what it was made of: the pod, and its open ports and Services where they count */
 	struct target **targets;
 	size_t target_count;
 	struct discover_dropped *dropped;
@@ -58,28 +58,41 @@ void group_unref(struct group *group);
 
 /* ---- the set ------------------------------------------------------------------------------- */
 
+/* Jobs are known by their place: those of the plan, then those of monitors. It may be another one in the next set. */
+struct placed {
+	size_t job_index;
+	struct group *group;
+};
 struct set {
-	struct group **groups; /* by job, then uid */
+	struct placed *groups; /* by job, then uid */
 	size_t group_count, group_cap;
 	struct target **targets; /* by job, then key; references are the groups' */
 	size_t target_count;
 	struct discover_dropped *dropped;
 	size_t dropped_count, dropped_bytes;
 	size_t *over_limit; /* per job: targets it would have had, when they exceed its target_limit, else 0 */
+	size_t job_count;
 	struct map by_key;
 	struct arena arena;
 };
-/* Room for group_cap groups. */
-int set_new(size_t group_cap, struct set **ret_set);
+int set_new(struct set **ret_set);
 void set_free(struct set *set);
 /* NULL when absent. */
 struct group *set_group(const struct set *set, size_t job_index, struct span uid);
 struct target *set_target(const struct set *set, uint64_t key);
-/* Takes the reference. */
-void set_add_group(struct set *set, struct group *group);
-/* Makes targets of what was found; hash as of struct group. A target that `present` holds with the same content is taken from there.
+/* Takes the reference, on failure too. 0, -ENOMEM. */
+int set_add_group(struct set *set, size_t job_index, struct group *group);
+/* What a group is made from. */
+struct making {
+	size_t job_index;
+	struct target_job *job;
+	enum target_origin origin;
+	struct span uid;
+	uint64_t hash;
+};
+/* Makes targets of what was found. A target that `present` holds with the same content is taken from there.
  *   returns  0; -ENOMEM. What cannot become a target is a refusal of the group. */
-int set_build_group(struct set *set, const struct set *present, const struct plan *plan, size_t job_index,
-	const struct kube_pod *pod, uint64_t hash, const struct findings *findings);
+int set_build_group(
+	struct set *set, const struct set *present, const struct making *making, const struct findings *findings);
 /* All groups are there: fills targets, dropped, over_limit and by_key. 0, -ENOMEM. */
-int set_finish(struct set *set, const struct plan *plan);
+int set_finish(struct set *set, size_t job_count);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "gleaner/kube.h"
+#include "gleaner/monitor.h"
 #include "gleaner/target.h"
 
 /* The annotations: object: built-in discovery by the annotations prometheus.io/scrape and others (docs/annotations.md). */
@@ -66,6 +67,18 @@ int discover_configure(struct discover *discover, const struct discover_settings
 /* A new list of pods; a reference is taken. NULL: none is known any more. 0; -ENOMEM: the old list stays. Cost: what changed; a pod whose hash is the same costs one
  * look-up for each job. */
 int discover_pods(struct discover *discover, struct kube_pods *pods);
+
+/* Other monitors or Services; a reference is taken; NULL: none. Their jobs come after the configured ones. A job is made when a pod of
+ * this node needs it and lives until its monitor changes; a target is keyed by pod, container, port, Service and endpoint, and stays the
+ * same target as long as these and its labels do. 0; -ENOMEM: the old ones stay. Cost: a few selectors for each pod and monitor. */
+int discover_monitors(struct discover *discover, struct monitor_set *set);
+/* Where the values of references come from (before this nothing is known); asked from within the calls above and below. */
+void discover_use_secrets(struct discover *discover, struct monitor_secrets secrets);
+/* Values changed, came or went: jobs with references ask again. One whose value is not known has no targets, and a refusal for each of its
+ * pods that says why. 0; -ENOMEM. */
+int discover_secrets_changed(struct discover *discover);
+/* What discover_monitors was given last; borrowed, may be NULL. */
+struct monitor_set *discover_monitor_set(const struct discover *discover);
 
 /* Whether an open port of a pod may become a target of discovery.listen: the pod is selected, has an address and is running, declares
  * no such TCP port, and no other job has it as a target. The caller scrapes it once to see what it is. Cost: the pod's targets. */
