@@ -23,8 +23,9 @@ static void put_destination(const struct export_options *exporters, struct buf *
 static void put_discovery(const struct settings *settings, struct buf *out)
 {
 	const struct kube_options *kubelet = &settings->kubelet;
+	const struct option_strings *names = &settings->pods.sources;
 	const struct discover_annotation_options *annotations = &settings->annotations;
-	if (!kubelet->enabled) {
+	if (!kubelet->enabled && !(settings->pods.sources_given && names->count > 0)) {
 		buf_printf(out, "  pods         none: %s\n",
 			kubelet->enabled_given
 				? "kubelet.enabled is false"
@@ -32,8 +33,14 @@ static void put_discovery(const struct settings *settings, struct buf *out)
 				  "environment)");
 		return;
 	}
-	buf_printf(out, "  pods         of node %s, from its kubelet every %s\n",
-		kubelet->node_name ? kubelet->node_name : "(unnamed)", duration_format(kubelet->poll_interval_ns).text);
+	buf_printf(out, "  pods         of node %s, from%s", kubelet->node_name ? kubelet->node_name : "(unnamed)",
+		names->count > 1 ? " the first that works of" : "");
+	for (size_t i = 0; i < names->count; i++) {
+		buf_printf(out, "%s %s", i > 0 ? "," : "", names->items[i]);
+		if (strcmp(names->items[i], "kubelet") == 0)
+			buf_printf(out, " (every %s)", duration_format(kubelet->poll_interval_ns).text);
+	}
+	buf_char(out, '\n');
 	if (annotations->enabled)
 		buf_printf(out, "  annotations  %s/*, as job %s\n", annotations->prefix, annotations->job_name);
 }

@@ -1,11 +1,11 @@
 /* The core process: start order, stop order, reload. The only code that knows everyone.
  *
- * Start: settings -> log -> loop -> spool -> exporter (thread) -> targets -> scrapers -> discovery (static now, pods as the kubelet tells)
+ * Start: settings -> log -> loop -> spool -> exporter (thread) -> targets -> scrapers -> discovery (static now, pods as their source tells)
  *        -> own metrics -> probe -> status server (thread) -> run.
  * Stop (SIGTERM, SIGINT): the scrapers flush, the loop ends, the status server ends (it calls into the loop), the exporter drains, all
  *        within five seconds; what is still queued then is counted as dropped at shutdown and said.
  * Reload (SIGHUP, POST /-/reload): everything is read and checked before anything changes; on any error the running configuration stays.
- *        The kubelet's driver goes on when nothing changed for it: it remembers which pods were missing a moment ago.
+ *        The sources of pods go on when nothing changed for them: they remember which pods were missing a moment ago.
  */
 #include <errno.h>
 #include <signal.h>
@@ -30,38 +30,6 @@ static struct discover_settings discover_settings(const struct settings *setting
 		.node_name = span_str(settings->kubelet.node_name),
 		.kubelet_host = settings->kubelet_host,
 	};
-}
-
-static void pods_changed(void *arg, struct kube_pods *pods)
-{
-	struct core *core = arg;
-	size_t before = core->targets.count;
-	int result = discover_pods(core->discover, pods);
-	probes_pods(core, pods);
-	trials_review(core);
-	if (result < 0)
-		log_error(&core->log, "discover: %s; the targets stay as they are", strerror(-result));
-	else if (core->targets.count != before)
-		log_info(&core->log, "%zu pods, %zu targets", pods->count, core->targets.count);
-}
-
-static void kubelet_failed(void *arg, const struct error *err, uint64_t next_poll_ns)
-{
-	struct core *core = arg;
-	if (log_allowed(&core->kubelet_log, clock_mono(&core->clock)))
-		log_warn(&core->log, "kubelet: %s; no target is lost by that, next try in %s", err->text,
-			duration_format(next_poll_ns).text);
-}
-
-/* Starts (or after a reload: starts anew) the kubelet's driver. */
-static int kubelet_start(
-	struct core *core, const struct settings *settings, struct kube_kubelet **ret_kubelet, struct error *err)
-{
-	*ret_kubelet = NULL;
-	if (!settings->kubelet.enabled)
-		return 0;
-	struct kube_kubelet_events events = {.pods = pods_changed, .failed = kubelet_failed, .arg = core};
-	return kube_kubelet_new(core->loop, core->http, &settings->kubelet, core->clock, events, ret_kubelet, err);
 }
 
 /* ---- stop -------------------------------------------------------------------------------- */
@@ -90,8 +58,8 @@ static void stop_requested(void *arg)
 	log_info(&core->log, "stopping: flushing");
 	core->stopping = true;
 	core->stop_by_ns = clock_mono(&core->clock) + STOP_TIMEOUT_NS;
-	kube_kubelet_free(core->kubelet);
-	core->kubelet = NULL;
+	sources_free(core->sources);
+	core->sources = NULL;
 	telemetry_stop(core);
 	probes_stop(core);
 	trials_stop(core);
@@ -143,21 +111,22 @@ static void restart_telemetry(struct core *core)
 	log_error(&core->log, "own metrics: %s; they are not sent", strerror(-result));
 }
 
-/* The driver borrows the settings it was made with. */
-static void adopt_kubelet(struct core *core, struct settings *settings, struct kube_kubelet *kubelet)
+/* They borrow the settings they were made with. */
+static void adopt_sources(struct core *core, struct settings *settings, struct sources *sources)
 {
-	if (kubelet == core->kubelet)
+	if (sources == core->sources)
 		return;
-	kube_kubelet_free(core->kubelet);
-	if (core->kubelet_settings != core->settings)
-		settings_free(core->kubelet_settings);
-	core->kubelet = kubelet;
-	core->kubelet_settings = settings;
-	if (!kubelet && discover_pods(core->discover, NULL) < 0)
+	sources_free(core->sources);
+	if (core->sources_settings != core->settings)
+		settings_free(core->sources_settings);
+	core->sources = sources;
+	core->sources_settings = settings;
+	if (sources->source)
+		return;
+	if (discover_pods(core->discover, NULL) < 0)
 		log_error(
-			&core->log, "out of memory: the pods' targets stay, though the kubelet is not asked any more");
-	if (!kubelet)
-		probes_pods(core, NULL);
+			&core->log, "out of memory: the pods' targets stay, though nobody is asked for pods any more");
+	probes_pods(core, NULL);
 }
 
 static void restart_probes(struct core *core)
@@ -182,7 +151,7 @@ static void restart_trials(struct core *core)
 }
 
 /* The part of a reload that cannot fail. */
-static void adopt(struct core *core, struct settings *settings, struct kube_kubelet *kubelet)
+static void adopt(struct core *core, struct settings *settings, struct sources *sources)
 {
 	struct settings *old = core->settings;
 	bool same_codec = settings->exporters.otlphttp.compression == old->exporters.otlphttp.compression;
@@ -192,8 +161,8 @@ static void adopt(struct core *core, struct settings *settings, struct kube_kube
 	bool same_discovery = settings_same(old, settings, "discovery");
 	bool same_telemetry = same_codec && settings_same(old, settings, "telemetry") &&
 			      settings_same(old, settings, "resource") &&
-			      strcmp(old->service_name, settings->service_name) == 0 && kubelet == core->kubelet;
-	adopt_kubelet(core, settings, kubelet);
+			      strcmp(old->service_name, settings->service_name) == 0 && sources == core->sources;
+	adopt_sources(core, settings, sources);
 	core->settings = settings;
 	rotate_all(core);
 	log_configure(&core->log, (enum log_level)settings->log.level, (enum log_format)settings->log.format);
@@ -205,7 +174,7 @@ static void adopt(struct core *core, struct settings *settings, struct kube_kube
 		restart_trials(core);
 	if (!same_codec || !same_scrape)
 		workers_restart(core);
-	if (core->kubelet_settings != old)
+	if (core->sources_settings != old)
 		settings_free(old);
 }
 
@@ -214,10 +183,10 @@ static void adopt(struct core *core, struct settings *settings, struct kube_kube
 static int apply(struct core *core, struct settings *settings, struct error *err)
 {
 	struct discover_settings discovery = discover_settings(settings);
-	struct kube_kubelet *kubelet = core->kubelet;
+	struct sources *sources = core->sources;
 	int result = 0;
-	if (!settings_same(core->settings, settings, "kubelet"))
-		result = kubelet_start(core, settings, &kubelet, err);
+	if (!sources_same(core->settings, settings))
+		result = sources_start(core, settings, &sources, err);
 	if (result < 0)
 		return result;
 	result = exporter_configure(core->exporter, &settings->exporters, err);
@@ -227,9 +196,9 @@ static int apply(struct core *core, struct settings *settings, struct error *err
 			exporter_configure(core->exporter, &core->settings->exporters, NULL);
 	}
 	if (result == 0)
-		adopt(core, settings, kubelet);
-	else if (kubelet != core->kubelet)
-		kube_kubelet_free(kubelet);
+		adopt(core, settings, sources);
+	else if (sources != core->sources)
+		sources_free(sources);
 	return result;
 }
 
@@ -301,8 +270,8 @@ static int start_parts(struct core *core, struct error *err)
 		return error_wrap(err, -result, "start scrapers");
 	result = discover_configure(core->discover, &discovery, err);
 	if (result == 0)
-		result = kubelet_start(core, settings, &core->kubelet, err);
-	core->kubelet_settings = settings;
+		result = sources_start(core, settings, &core->sources, err);
+	core->sources_settings = settings;
 	if (result == 0)
 		result = rotate_start(core);
 	if (result == 0)
@@ -334,7 +303,7 @@ static void core_done(struct core *core)
 	telemetry_stop(core);
 	trials_stop(core);
 	rotate_stop(core);
-	kube_kubelet_free(core->kubelet);
+	sources_free(core->sources);
 	workers_free(core);
 	costs_done(core);
 	if (core->exporter)
@@ -344,8 +313,8 @@ static void core_done(struct core *core)
 	spool_free(core->spool);
 	loop_timer_free(core->stop_timer);
 	loop_free(core->loop);
-	if (core->kubelet_settings != core->settings)
-		settings_free(core->kubelet_settings);
+	if (core->sources_settings != core->settings)
+		settings_free(core->sources_settings);
 	settings_free(core->settings);
 	free(core);
 }
@@ -365,17 +334,19 @@ static void log_start(const struct core *core)
 	const struct settings *settings = core->settings;
 	const struct export_otlphttp_options *otlphttp = &settings->exporters.otlphttp;
 	const char *endpoint = otlphttp->metrics_endpoint ? otlphttp->metrics_endpoint : otlphttp->endpoint;
+	struct buf names;
+	buf_init(&names, 1000);
+	sources_names(settings, core->sources, &names);
+	bool discovers = core->sources->source != NULL;
 	log_info(&core->log,
-		"gleaner " GLEANER_VERSION " started: node %s, kubelet %s, gateway %s, %zu targets, status at %s",
+		"gleaner " GLEANER_VERSION " started: node %s, pods from %.*s, gateway %s, %zu targets, status at %s",
 		settings->kubelet.node_name ? settings->kubelet.node_name : "(unnamed)",
-		core->kubelet ? "polled" : "off", endpoint ? endpoint : "none (debug only)", core->targets.count,
-		core->status ? settings->status.listen : "off");
-	if (!core->kubelet && (core->targets.count == 0 || wants_pods(settings)))
-		log_warn(&core->log, "%s, so no pods are scraped%s",
-			settings->kubelet.enabled_given
-				? "kubelet.enabled is false"
-				: "no kubelet is known (set HOST_IP and NODE_NAME, or kubelet.endpoint)",
+		SPAN_ARGS(discovers ? buf_view(&names) : SPAN("nowhere")), endpoint ? endpoint : "none (debug only)",
+		core->targets.count, core->status ? settings->status.listen : "off");
+	if (!discovers && (core->targets.count == 0 || wants_pods(settings)))
+		log_warn(&core->log, "%.*s, so no pods are scraped%s", SPAN_ARGS(buf_view(&names)),
 			core->targets.count == 0 ? "; there is nothing else to scrape" : "");
+	buf_done(&names);
 }
 
 int core_run(const struct core_options *options)

@@ -19,6 +19,7 @@
 #include "gleaner/wire.h"
 #include "probes.h"
 #include "settings.h"
+#include "sources.h"
 #include "trials.h"
 
 struct core;
@@ -103,10 +104,10 @@ struct core {
 	bool stopping;
 	uint64_t stop_by_ns; /* monotonic; while stopping */
 
-	struct http *http; /* for the kubelet */
-	struct kube_kubelet *kubelet;
-	struct settings
-		*kubelet_settings; /* what it borrows; the present ones, or those before a reload that left it alone */
+	struct http *http;       /* for the kubelet */
+	struct sources *sources; /* NULL while stopping */
+	struct settings *
+		sources_settings; /* what they borrow: the present ones, or those before a reload that left them alone */
 	struct discover *discover;
 	struct map jobs;    /* content -> struct core_job */
 	struct map targets; /* key -> struct core_target */

@@ -54,23 +54,21 @@ static void serve_healthy(void *arg, const struct status_request *request, struc
 	serve(arg, request, reply, render_healthy);
 }
 
-/* Ready: the scrapers run, and the kubelet has answered once (when it is asked at all). A gateway that is down changes nothing. */
+/* Ready: the scrapers run, and some source of pods has answered once (when there is any). A gateway that is down changes nothing. */
 static void render_ready(struct page *page)
 {
 	struct core *core = page->core;
-	struct kube_stats stats = {.last_success_wall_ns = 1};
-	if (core->kubelet)
-		kube_kubelet_stats(core->kubelet, &stats);
-	if (stats.last_success_wall_ns == 0) {
+	struct buf *out = &page->reply->body, why;
+	buf_init(&why, 4096);
+	if (!sources_ready(core->sources, &why))
+		buf_printf(out, "not ready: %.*s\n", SPAN_ARGS(buf_view(&why)));
+	else if (!workers_all_alive(core))
+		buf_str(out, "not ready: a scraper is being started\n");
+	if (out->len > 0)
 		page->reply->code = 503;
-		buf_printf(
-			&page->reply->body, "not ready: the kubelet has not answered yet: %s\n", stats.last_error.text);
-	} else if (!workers_all_alive(core)) {
-		page->reply->code = 503;
-		buf_str(&page->reply->body, "not ready: a scraper is being started\n");
-	} else {
-		buf_str(&page->reply->body, "gleaner is ready.\n");
-	}
+	else
+		buf_str(out, "gleaner is ready.\n");
+	buf_done(&why);
 }
 
 static void serve_ready(void *arg, const struct status_request *request, struct status_reply *reply)
@@ -205,6 +203,7 @@ static void render_api_targets(struct page *page)
 		buf_char(out, '}');
 	}
 	buf_char(out, ']');
+	sources_json(core->sources, out);
 	ports_json(core, out);
 	buf_str(out, "}}\n");
 }
@@ -313,6 +312,7 @@ static void render_targets(struct page *page)
 			html_target(out, known, now);
 	}
 	buf_str(out, "</tbody></table>\n");
+	sources_html(core->sources, out);
 	ports_html(core, out);
 	buf_str(out, "</body></html>\n");
 }

@@ -161,7 +161,7 @@ static void targets_are_json_in_prometheus_shape(void **state)
 		"probe's cost programs and the process's clock are both missing\",\"agent\":{\"scrapes\":1,"
 		"\"cpuSeconds\":0,\"cpuP99Seconds\":0,\"coreShare\":0,\"cpuSecondsTotal\":{\"fetch\":0,\"parse\":0,"
 		"\"encode\":0,\"compress\":0},\"bodyBytesTotal\":0,\"wireBytesTotal\":0,\"recordBytesTotal\":0}}}],"
-		"\"droppedTargets\":[]}}\n");
+		"\"droppedTargets\":[],\"podSources\":{\"pods\":0,\"running\":\"\",\"sources\":[]}}}\n");
 	buf_done(&reply.body);
 }
 

@@ -134,10 +134,8 @@ static void on_nudge(void *arg, const char *pod_uid)
 {
 	struct probes *probes = arg;
 	(void)pod_uid;
-	if (!probes->core->kubelet)
-		return;
-	probes->before.nudges++;
-	kube_kubelet_nudge(probes->core->kubelet);
+	if (sources_nudge(probes->core->sources))
+		probes->before.nudges++;
 }
 
 static bool on_cgroup(void *arg, uint64_t cgroup_id, struct cgroup_name *ret_name)

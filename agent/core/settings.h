@@ -5,6 +5,7 @@
 #include "gleaner/discover.h"
 #include "gleaner/export.h"
 #include "gleaner/kube.h"
+#include "gleaner/kube_api.h"
 #include "gleaner/scrape.h"
 #include "gleaner/spool.h"
 #include "gleaner/status.h"
@@ -37,6 +38,8 @@ struct settings {
 		global; /* its resource_attributes come from resource.attributes and OTEL_RESOURCE_ATTRIBUTES */
 	struct option_objects scrape_configs; /* struct target_job_options */
 	struct kube_options kubelet;
+	struct kube_pods_options pods;
+	struct kube_api_options kubernetes;
 	struct discover_annotation_options annotations;
 	struct scrape_options scrape;
 	struct spool_options spool;

@@ -147,18 +147,6 @@ static void render_export(const struct core *core, struct buf *page)
 		(double)stats.consecutive_failures);
 }
 
-static void render_kubelet(const struct core *core, struct buf *page)
-{
-	struct kube_stats stats = {0};
-	if (core->kubelet)
-		kube_kubelet_stats(core->kubelet, &stats);
-	one(page, "gleaner_kubelet_polls_total", "counter", "Requests for the node's pods.", (double)stats.polls);
-	one(page, "gleaner_kubelet_failures_total", "counter", "Of these, failed.", (double)stats.failures);
-	one(page, "gleaner_kubelet_pods", "gauge", "Pods in the last answer.", (double)stats.pods);
-	one(page, "gleaner_kubelet_last_success_timestamp_seconds", "gauge", "When the last one succeeded; 0: never.",
-		(double)stats.last_success_wall_ns / 1e9);
-}
-
 /* program="on_listen",state="attached"; names come from the loader, so what could break the page is left out. */
 static void probe_program(struct buf *page, const struct probe_program *program)
 {
@@ -201,7 +189,7 @@ static void render_probe(const struct core *core, struct buf *page)
 	one(page, "gleaner_probe_scrapes_total", "counter", "Scrapes asked for because a port opened.",
 		(double)counters.scrapes);
 	one(page, "gleaner_probe_nudges_total", "counter",
-		"Polls of the kubelet asked for because a pod listens that it has not told of.",
+		"Times that the source of pods was asked because a pod listens that it has not told of.",
 		(double)counters.nudges);
 }
 
@@ -291,7 +279,7 @@ static void render_agent(struct core *core, struct buf *page)
 	render_scrapers(core, page);
 	render_spool(core, page);
 	render_export(core, page);
-	render_kubelet(core, page);
+	sources_metrics(core->sources, page);
 	render_probe(core, page);
 	render_costs(core, page);
 	render_processes(core, page);

@@ -1,12 +1,13 @@
 /* The three sources of pods as drivers, and the pods: object of the configuration, which names them. */
+#include "gleaner/kube_api.h"
 #include "pods_api.h"
 #include "source.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-enum source_kind { PODS_API, KUBELET, SOURCE_KINDS };
-static const char *const source_names[SOURCE_KINDS] = {"pods-api", "kubelet"};
+enum source_kind { PODS_API, KUBELET, API_SERVER, SOURCE_KINDS };
+static const char *const source_names[SOURCE_KINDS] = {"pods-api", "kubelet", "api-server"};
 
 /* What all drivers are made of. */
 struct contexts {
@@ -69,11 +70,35 @@ static void kubelet_stats(const void *driver, struct kube_stats *ret_stats)
 	kube_kubelet_stats(driver, ret_stats);
 }
 
+/* ---- the API server ------------------------------------------------------------------------ */
+
+static int api_server_start(void *context, struct kube_kubelet_events events, void **ret_driver, struct error *err)
+{
+	const struct contexts *from = context;
+	const struct kube_options *kubelet = from->settings.kubelet;
+	struct kube_api_pods *pods;
+	int r = kube_api_pods_new(from->settings.api, kubelet->node_name, kubelet->host_ip, events, &pods, err);
+	if (r == 0)
+		*ret_driver = pods;
+	return r;
+}
+
+static void api_server_stop(void *driver)
+{
+	kube_api_pods_free(driver);
+}
+
+static void api_server_stats(const void *driver, struct kube_stats *ret_stats)
+{
+	kube_api_pods_stats(driver, ret_stats);
+}
+
 /* ---- the row -------------------------------------------------------------------------------- */
 
 static const struct kube_driver drivers[SOURCE_KINDS] = {
 	[PODS_API] = {source_names[PODS_API], pods_api_start, pods_api_stop, NULL, pods_api_stats},
 	[KUBELET] = {source_names[KUBELET], kubelet_start, kubelet_stop, kubelet_nudge, kubelet_stats},
+	[API_SERVER] = {source_names[API_SERVER], api_server_start, api_server_stop, NULL, api_server_stats},
 };
 
 static bool is_possible(const struct kube_source_settings *settings, enum source_kind kind)
@@ -84,6 +109,8 @@ static bool is_possible(const struct kube_source_settings *settings, enum source
 		return wanted && settings->pods->pods_api_socket;
 	case KUBELET:
 		return settings->kubelet->enabled;
+	case API_SERVER:
+		return wanted && settings->api && settings->kubelet->node_name;
 	default:
 		return false;
 	}
@@ -142,7 +169,8 @@ static const struct option options[] = {
 		.given_offset = offsetof(struct kube_pods_options, sources_given),
 		.help = "Where the node's pods are learned from, the best first; those that cannot be used are passed "
 			"over, "
-			"and tried again from time to time: `pods-api` (the kubelet's socket), `kubelet` (GET /pods). "
+			"and tried again from time to time: `pods-api` (the kubelet's socket), `kubelet` (GET /pods of "
+			"it), `api-server` (a watch of this node's pods). "
 			"Unset: all, in this order, where a kubelet is known (kubelet.enabled)."},
 	{.name = "pods_api_socket",
 		.kind = OPTION_STRING,
@@ -157,7 +185,7 @@ static int check_sources(const struct option_strings *sources, struct error *err
 {
 	for (size_t i = 0; i < sources->count; i++) {
 		if (kind_of(sources->items[i]) == SOURCE_KINDS)
-			return error_set(err, EINVAL, "expected pods-api or kubelet, not \"%s\"",
+			return error_set(err, EINVAL, "expected pods-api, kubelet or api-server, not \"%s\"",
 				escape_bytes(span_str(sources->items[i])).text);
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(sources->items[i], sources->items[j]) == 0)
