@@ -50,7 +50,8 @@ struct cost_text cost_bytes_text(uint64_t bytes)
 struct cost_figures cost_figures(const struct core_target *target)
 {
 	struct cost_figures result = {.estimate = cost_history_estimate(&target->cost)};
-	double interval = (double)target->target->interval_ns / 1e9;
+	result.interval_ns = target->target->interval_ns * budget_stretch(&target->budget);
+	double interval = (double)result.interval_ns / 1e9;
 	result.at_least = isnan(result.estimate.best);
 	result.shown = result.at_least ? result.estimate.lower : result.estimate.best;
 	result.share = result.shown / interval;

@@ -19,6 +19,7 @@ struct cost_text cost_bytes_text(uint64_t bytes);
 /* Of one target. `shown`: the best estimate, or, at_least, the lower bound; NAN: neither is known. Shares are of one core. */
 struct cost_figures {
 	struct cost_estimate estimate;
+	uint64_t interval_ns; /* as it is now, stretched by a budget perhaps */
 	bool at_least;
 	double shown, share;
 	double agent, agent_p99, agent_share;

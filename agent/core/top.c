@@ -165,7 +165,7 @@ static void text_figures(const struct row *row, struct buf *out)
 		cost_share_text(figures->agent_share).text);
 	buf_printf(out, " %8llu %8s %8s %6s %8s\n", (unsigned long long)last->samples,
 		cost_bytes_text(last->wire_bytes).text, cost_bytes_text(last->record_bytes).text,
-		duration_format(row->target->target->interval_ns).text,
+		duration_format(figures->interval_ns).text,
 		cost_time_text(last->key == 0 ? NAN : (double)last->duration_ns / 1e9).text);
 }
 
@@ -217,9 +217,9 @@ static void json_row(const struct row *row, struct buf *out)
 		last->key == 0 ? "unknown"
 		: last->up     ? "up"
 			       : "down",
-		(double)target->interval_ns / 1e9, (double)last->duration_ns / 1e9, (unsigned long long)last->samples,
-		(unsigned long long)last->body_bytes, (unsigned long long)last->wire_bytes,
-		(unsigned long long)last->record_bytes);
+		(double)row->figures.interval_ns / 1e9, (double)last->duration_ns / 1e9,
+		(unsigned long long)last->samples, (unsigned long long)last->body_bytes,
+		(unsigned long long)last->wire_bytes, (unsigned long long)last->record_bytes);
 	cost_json(out, row->target);
 	buf_char(out, '}');
 }

@@ -136,6 +136,18 @@ static void the_limit_says_how_many_are_left(void **state)
 	buf_done(&out);
 }
 
+static void a_stretched_interval_makes_a_smaller_share(void **state)
+{
+	struct scene *scene = *state;
+	configure(scene, three, 1);
+	struct core_target *target = target_at(scene, 9100);
+	measure(target, 1000, 12);
+	target->budget.stretch = 4;
+	struct cost_figures figures = cost_figures(target);
+	assert_int_equal(figures.interval_ns, 40 * NS_PER_SEC);
+	assert_string_equal(cost_share_text(figures.share).text, "0.003%");
+}
+
 static void each_key_sorts(void **state)
 {
 	struct scene *scene = *state;
@@ -223,6 +235,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(the_dearest_target_comes_first),
 		TEST(the_limit_says_how_many_are_left),
+		TEST(a_stretched_interval_makes_a_smaller_share),
 		TEST(each_key_sorts),
 		TEST(json_has_what_is_known_and_nothing_else),
 		cmocka_unit_test(figures_are_short),
