@@ -1,18 +1,25 @@
 #!/usr/bin/python3
 """gleaner on the small node when things go wrong, or change: nothing may be lost in silence.
 
-    tools/with-node tests/integration/integration_test.py GLEANER [TEST...]
+    tools/with-node tests/integration/integration_test.py [--probe MODE] GLEANER [TEST...]
 
 Each test runs a gleaner of its own on one shared node (kubelet stand-in, real Collector, sink). What is checked is what the sink, behind the real
 Collector, has seen.
+
+All of it must hold whatever becomes of the probe. MODE: `denied` (default: gleaner has no capability), `off` (by configuration), `killed` (it has
+its two capabilities, and dies again and again).
 """
 
+import argparse
 import collections
+import contextlib
 import os
 import random
 import re
 import signal
+import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -21,13 +28,13 @@ sys.path[:0] = [os.path.join(HERE, "../interop"), os.path.join(HERE, "../../tool
 
 # pylint: disable=wrong-import-position
 import pages
-from node.agent import Agent
+from node.agent import Agent, can_change_user, merged
 from node.exporters import container, pages_pod, python_app
 from node.gateway import Gateway, Sink
 from node.node import Pod, small_node
 from node.process import Failed, wait_until
 
-BINARY = None  # set by the command line
+BINARY, PROBE = None, None  # set by the command line
 NODE, SINK, GATEWAY = None, None, None  # set once, by main
 NAMES = [name for name, _ in pages.page_names(os.path.join(HERE, "../interop/pages"))]
 INTERVAL = 1
@@ -87,6 +94,35 @@ def gaps(times, interval=INTERVAL):
     return sum(max(0, round((after - before) / interval) - 1) for before, after in zip(times, times[1:]))
 
 
+def probe_runs():
+    if not can_change_user():
+        return False
+    done = subprocess.run([BINARY, "probe", "--check"], stdout=subprocess.PIPE, text=True, check=False)
+    return " attached " in done.stdout
+
+
+class AgentWithProbe(Agent):
+    """gleaner whose probe is as the command line says."""
+
+    def __init__(self, config):
+        super().__init__(NODE, BINARY, config, capabilities=("bpf", "perfmon") if PROBE == "killed" else ())
+        self.kills = 0
+        if PROBE == "killed":
+            threading.Thread(target=self.kill_probes, daemon=True).start()
+
+    def configure(self, config):
+        super().configure(merged({"probe": {"enabled": False}} if PROBE == "off" else {}, config))
+
+    def kill_probes(self):
+        chance = random.Random(2)
+        while self.process.running():
+            with contextlib.suppress(OSError):
+                for pid in self.children("probe"):
+                    os.kill(pid, signal.SIGKILL)
+                    self.kills += 1
+            time.sleep(chance.uniform(0.2, 1))  # while it loads, and while it serves
+
+
 class NodeTest(unittest.TestCase):
     def setUp(self):
         self.arrived = Arrived()
@@ -99,6 +135,8 @@ class NodeTest(unittest.TestCase):
         outcome = self._outcome.result
         if self.agent and any(test is self for test, _ in outcome.failures + outcome.errors):
             print(f"--- gleaner's log\n{self.agent.process.log_tail(60)}")
+        if PROBE == "killed" and self.agent:
+            self.assertGreater(self.agent.kills, 0, "there was no probe to kill")
 
     def start(self, *jobs, targets=len(NAMES), **more):
         config = {
@@ -107,7 +145,7 @@ class NodeTest(unittest.TestCase):
             "telemetry": {"enabled": False},
             "scrape_configs": list(jobs) or [job("pages", "|".join(NAMES))],
         }
-        self.agent = Agent(NODE, BINARY, {**config, **more})
+        self.agent = AgentWithProbe({**config, **more})
         self.wait_for_targets(targets)
         return self.agent
 
@@ -199,7 +237,7 @@ class NodeTest(unittest.TestCase):
         pod = NODE.add_pod(Pod("large", [server], [container("large", 9400, "large")], files={"metrics": lines}))
         self.addCleanup(NODE.remove_pod, pod.name)
         config = {"global": {"scrape_interval": "60s"}, "annotations": {"enabled": False}, "telemetry": {"enabled": False}}
-        self.agent = Agent(NODE, BINARY, {**config, "scrape_configs": [{**job("large", "large"), "scrape_interval": "5s"}]})
+        self.agent = AgentWithProbe({**config, "scrape_configs": [{**job("large", "large"), "scrape_interval": "5s"}]})
         [scraper] = wait_until("a scraper", self.agent.scrapers, 5, self.agent.process)
         started, deadline = time.monotonic(), time.monotonic() + 60
         parsed = False
@@ -378,14 +416,21 @@ class NodeTest(unittest.TestCase):
 
 
 def main():
-    global BINARY, NODE, SINK, GATEWAY  # pylint: disable=global-statement
-    BINARY = os.path.abspath(sys.argv.pop(1))
+    global BINARY, PROBE, NODE, SINK, GATEWAY  # pylint: disable=global-statement
+    words = argparse.ArgumentParser(allow_abbrev=False)
+    words.add_argument("--probe", choices=("denied", "off", "killed"), default="denied")
+    words.add_argument("gleaner")
+    options, rest = words.parse_known_args()
+    BINARY, PROBE = os.path.abspath(options.gleaner), options.probe
+    if PROBE == "killed" and not probe_runs():
+        print("*** SKIPPED: a probe that can be killed needs root, BTF and CAP_BPF ***")
+        return 77
     with small_node() as NODE:
         NODE.add_pod(pages_pod(NODE, NAMES))
         NODE.start_kubelet()
         SINK = Sink(NODE)
         GATEWAY = Gateway(NODE)
-        program = unittest.main(exit=False, verbosity=2)
+        program = unittest.main(argv=[sys.argv[0], *rest], exit=False, verbosity=2)
     return 0 if program.result.wasSuccessful() else 1
 
 
