@@ -193,6 +193,24 @@ static void json_has_what_is_known_and_nothing_else(void **state)
 	buf_done(&out);
 }
 
+static void the_targets_page_says_which_estimate_and_why(void **state)
+{
+	struct scene *scene = *state;
+	configure(scene, three, 1);
+	struct core_target *target = target_at(scene, 9100);
+	struct buf out;
+	buf_init(&out, 1 << 20);
+	measure(target, 1500, 12);
+	scraped(scene, target, true);
+	cost_html(&out, target);
+	test_assert_text(buf_view(&out), "<td>1.50 ms, p99 1.50 ms; 0.015% of a core<br><code>causal, confidence "
+					 "medium: threads that answered and "
+					 "those they woke; the process clock is not visible (hostPID)</code></td><td "
+					 "class=\"n\">300 us<br>0.003% of "
+					 "a core</td>");
+	buf_done(&out);
+}
+
 static void figures_are_short(void **state)
 {
 	(void)state;
@@ -238,6 +256,7 @@ int main(void)
 		TEST(a_stretched_interval_makes_a_smaller_share),
 		TEST(each_key_sorts),
 		TEST(json_has_what_is_known_and_nothing_else),
+		TEST(the_targets_page_says_which_estimate_and_why),
 		cmocka_unit_test(figures_are_short),
 		TEST(memory_may_run_out),
 	};
