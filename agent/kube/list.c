@@ -92,8 +92,11 @@ static bool end_value(struct kube_list_reader *reader)
 static bool on_begin(void *arg, enum json_type type)
 {
 	struct kube_list_reader *reader = arg;
+	if (reader->depth == 1 && reader->part == PART_ITEMS && type == JSON_ARRAY)
+		reader->has_items = true;
+	else if (reader->depth == 1 && reader->part == PART_ITEMS)
+		reader->part = PART_OTHER; /* an object */
 	const struct json_events *to = sink(reader);
-	reader->has_items |= type == JSON_ARRAY && reader->depth == 1 && reader->part == PART_ITEMS;
 	reader->depth++;
 	return to->begin(to->arg, type);
 }
