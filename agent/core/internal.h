@@ -146,6 +146,8 @@ int targets_send_all(struct core *core, struct worker *worker);
 /* A scrape of the target begins, or its body was read. */
 void targets_fetching(struct core *core, uint64_t key, bool fetching);
 void targets_none_fetching(struct core *core, const struct worker *worker);
+/* How many are scraped less often than configured, because of their budgets. */
+size_t targets_stretched(const struct core *core);
 /* Its cost is known: within its budget? */
 void targets_measured(struct core *core, struct core_target *target);
 void targets_scraped(struct core *core, const struct wire_scraped *scraped, struct span error);

@@ -274,9 +274,13 @@ static void html_target(struct buf *out, const struct core_target *known, uint64
 	else
 		buf_printf(out, "%.1f s ago",
 			now_ns > known->last.tick_ns ? (double)(now_ns - known->last.tick_ns) / 1e9 : 0.0);
-	buf_printf(out, "</td><td class=\"n\">%.1f ms</td><td class=\"n\">%llu</td><td class=\"n\">%s</td>",
+	buf_printf(out, "</td><td class=\"n\">%.1f ms</td><td class=\"n\">%llu</td><td class=\"n\">%s",
 		(double)known->last.duration_ns / 1e6, (unsigned long long)known->last.samples,
 		duration_format(target->interval_ns).text);
+	if (budget_stretch(&known->budget) > 1)
+		buf_printf(out, ", stretched to %s",
+			duration_format(target->interval_ns * budget_stretch(&known->budget)).text);
+	buf_str(out, "</td>");
 	cost_html(out, known);
 	buf_str(out, "<td>");
 	pages_html(out, span_str(known->last_error.text));

@@ -335,3 +335,12 @@ void targets_measured(struct core *core, struct core_target *known)
 	core->totals.stretches++;
 	log_stretch(core, target, cpu_seconds, before, stretch);
 }
+
+size_t targets_stretched(const struct core *core)
+{
+	const struct map_slot *slot;
+	size_t count = 0;
+	for (size_t i = 0; (slot = map_next(&core->targets, &i));)
+		count += budget_stretch(&((struct core_target *)slot->value)->budget) > 1;
+	return count;
+}

@@ -169,19 +169,6 @@ static int tell(struct trials *trials)
 	return result;
 }
 
-/* A trial need not wait for a tick. */
-static void scrape_running(struct trials *trials)
-{
-	struct core *core = trials->core;
-	const struct map_slot *slot;
-	for (size_t i = 0; (slot = map_next(&core->targets, &i));) {
-		const struct core_target *known = slot->value;
-		uint64_t key = known->target->key;
-		if (known->last.key == 0 && trials_is_trial(core, known->target))
-			worker_send(targets_worker(core, key), WIRE_SCRAPE_NOW, &(struct wire_key){key}, SPAN_NONE);
-	}
-}
-
 static void work(void *arg)
 {
 	struct trials *trials = arg;
@@ -192,7 +179,6 @@ static void work(void *arg)
 			duration_format(AGAIN_NS).text);
 		wait_ns = AGAIN_NS;
 	}
-	scrape_running(trials);
 	if (wait_ns != UINT64_MAX)
 		loop_timer_set(trials->timer, wait_ns);
 }

@@ -146,7 +146,10 @@ static int target_enter(struct scraper *scraper, struct scraper_target *target, 
 		target->entry.tick_ns = now;
 		return scrape_schedule_again(&scraper->schedule, &target->entry, fixed->not_before_ns, now);
 	}
-	return scrape_schedule_add(&scraper->schedule, &target->entry, fixed->resume_after_ns, now);
+	result = scrape_schedule_add(&scraper->schedule, &target->entry, fixed->resume_after_ns, now);
+	if (result == 0 && target->trial) /* need not wait for a tick */
+		scrape_schedule_now(&scraper->schedule, &target->entry, now);
+	return result;
 }
 
 void scraper_put_target(struct scraper *scraper, const struct wire_target *fixed, struct span packed)

@@ -67,7 +67,7 @@ struct wire_target {
 	uint64_t resume_after_ns; /* wall clock of the last tick whose points are committed; 0: none */
 	uint64_t not_before_ns;   /* wall clock; back-off after it was blamed for a crash; 0: none */
 	uint32_t
-		trial; /* 1: nobody knows yet what its port speaks. The first scrape tells: short and small, without a trace in the
+		trial; /* 1: nobody knows yet what its port speaks. The first scrape tells, at once: short and small, without a trace in the
 			 * data and without another one when it is no exposition */
 	uint32_t stretch; /* as of struct wire_pace */
 };
