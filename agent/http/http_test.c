@@ -4,6 +4,7 @@
 #include "server.h"
 #include "test.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -25,6 +26,8 @@ struct fixture {
 	size_t done, pieces;
 	int refuse_headers, refuse_body;
 	struct http_request next; /* started from within on_done when next.url is set */
+	size_t sends, closes;
+	char ends[160]; /* of the last request that was sent */
 };
 
 static int kept_body(void *arg, struct span piece)
@@ -59,12 +62,28 @@ static void kept_done(void *arg, const struct http_response *response)
 	}
 }
 
+static void kept_send(void *arg, const struct http_endpoints *ends)
+{
+	struct fixture *fixture = arg;
+	snprintf(fixture->ends, sizeof(fixture->ends), "%s %u %s %u", ends->local_address, ends->local_port,
+		ends->remote_address, ends->remote_port);
+	fixture->sends++;
+}
+
+static void kept_close(void *arg, int fd)
+{
+	struct fixture *fixture = arg;
+	(void)fd;
+	fixture->closes++;
+}
+
 static struct http_request request_of(struct fixture *fixture, const char *url)
 {
 	return (struct http_request){.url = url,
 		.timeout_ns = 5 * NS_PER_SEC,
 		.max_body_bytes = 1 << 20,
 		.connected_fd = -1,
+		.on_send = kept_send,
 		.on_headers = kept_headers,
 		.on_body = kept_body,
 		.on_done = kept_done,
@@ -78,7 +97,8 @@ static void start(struct fixture *fixture, bool dials, const struct test_reply *
 	buf_init(&fixture->body, 8 << 20);
 	fixture->server = test_server_start(replies, count, tls, client_ca);
 	assert_int_equal(loop_new(&fixture->loop), 0);
-	struct http_options options = {.max_connections = 8, .dials = dials};
+	struct http_options options = {
+		.max_connections = 8, .dials = dials, .on_close = kept_close, .close_arg = fixture};
 	assert_int_equal(http_new(fixture->loop, options, &fixture->http), 0);
 }
 
@@ -325,6 +345,74 @@ static void passed_socket_serves_a_name_that_nobody_resolves(void **state)
 	finish(&f);
 }
 
+/* As http_endpoints has them. */
+static void ends_of(int fd, char *ret_text, size_t size)
+{
+	struct sockaddr_in local, remote;
+	socklen_t len = sizeof(local);
+	char address[2][INET_ADDRSTRLEN];
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&local, &len), 0);
+	assert_int_equal(getpeername(fd, (struct sockaddr *)&remote, &len), 0);
+	inet_ntop(AF_INET, &local.sin_addr, address[0], sizeof(address[0]));
+	inet_ntop(AF_INET, &remote.sin_addr, address[1], sizeof(address[1]));
+	snprintf(ret_text, size, "%s %u %s %u", address[0], ntohs(local.sin_port), address[1], ntohs(remote.sin_port));
+}
+
+static void connection_is_named_before_each_request(void **state)
+{
+	(void)state;
+	const struct test_reply replies[] = {{.bytes = OK_HELLO}};
+	struct fixture f;
+	char ends[sizeof(f.ends)];
+	start_scraper(&f, replies, 1);
+	struct http_request request = request_of(&f, test_server_url(f.server, "/1"));
+	request.connected_fd = test_server_connect(f.server);
+	ends_of(request.connected_fd, ends, sizeof(ends));
+	run(&f, &request);
+	assert_string_equal(f.ends, ends);
+	f.ends[0] = '\0';
+	get(&f, "/2"); /* the kept one */
+	assert_string_equal(f.ends, ends);
+	assert_int_equal(f.sends, 2);
+	assert_int_equal(f.closes, 0);
+	test_server_hang_up(f.server);
+	get(&f, "/3");
+	assert_int_equal(f.response.failure, HTTP_NEED_SOCKET);
+	assert_int_equal(f.sends, 2);
+	assert_int_equal(f.closes, 1);
+	assert_true(f.response.busy_ns > 0);
+	finish(&f);
+}
+
+/* The address is the socket's, not the one that libcurl would have connected to. */
+static void connection_of_a_name_has_the_sockets_address(void **state)
+{
+	(void)state;
+	const struct test_reply replies[] = {{.bytes = OK_HELLO}};
+	struct fixture f;
+	char ends[sizeof(f.ends)], url[64];
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(0x7f000002)}};
+	socklen_t len = sizeof(address);
+	start_scraper(&f, replies, 1);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), -1);
+	assert_int_equal(errno, EINPROGRESS);
+	close(accept(listener, NULL, NULL)); /* no answer comes */
+	ends_of(fd, ends, sizeof(ends));
+	snprintf(url, sizeof(url), "http://no-such-host.invalid:%u/", ntohs(address.sin_port));
+	struct http_request request = request_of(&f, url);
+	request.connected_fd = fd;
+	run(&f, &request);
+	assert_string_equal(f.ends, ends);
+	assert_int_equal(f.closes, 1);
+	close(listener);
+	finish(&f);
+}
+
 /* Of a socket, by its inode: the server in this process may have got the number of a descriptor that was closed. */
 static ino_t socket_inode(int fd)
 {
@@ -345,6 +433,7 @@ static void unused_passed_socket_is_closed(void **state)
 	run(&f, &request);
 	assert_true(f.response.reused_connection);
 	assert_true(socket_inode(fd) != inode);
+	assert_int_equal(f.closes, 1);
 
 	struct error err;
 	request.url = "no url";
@@ -858,6 +947,8 @@ int main(void)
 		cmocka_unit_test(client_that_does_not_dial_asks_for_a_socket),
 		cmocka_unit_test(passed_socket_is_used_then_kept),
 		cmocka_unit_test(passed_socket_serves_a_name_that_nobody_resolves),
+		cmocka_unit_test(connection_is_named_before_each_request),
+		cmocka_unit_test(connection_of_a_name_has_the_sockets_address),
 		cmocka_unit_test(unused_passed_socket_is_closed),
 		cmocka_unit_test(connection_closed_while_idle_needs_a_socket),
 		cmocka_unit_test(kept_connection_that_dies_before_an_answer_needs_a_socket),
