@@ -70,10 +70,9 @@ static void put_job(const struct settings *settings, const struct target_job_opt
 
 static void put_summary(const struct settings *settings, struct buf *out)
 {
-	const struct target_job_options *jobs = settings->scrape_configs.items;
 	put_discovery(settings, out);
-	for (size_t i = 0; i < settings->scrape_configs.count; i++)
-		put_job(settings, &jobs[i], out);
+	for (size_t i = 0; i < settings->job_count; i++)
+		put_job(settings, &settings->jobs[i], out);
 	put_destination(&settings->exporters, out);
 	buf_printf(out, "  status       %s%s\n", settings->status.enabled ? "http://" : "off",
 		settings->status.enabled ? settings->status.listen : "");

@@ -204,6 +204,7 @@ static void good_files_are_summed_up(void **state)
 	assert_explained("good-endpoint");
 	assert_explained("good-everything");
 	assert_explained("good-blackbox");
+	assert_explained("good-redirects");
 }
 
 static void effective_configuration_reads_back_without_secrets(void **state)
@@ -225,6 +226,8 @@ static void effective_configuration_reads_back_without_secrets(void **state)
 	if (result < 0)
 		fail_msg("line %u: %s", problems.items[0].line, problems.items[0].text);
 	const struct target_job_options *jobs = again.scrape_configs.items;
+	assert_string_equal(jobs[1].basic_auth.username, "agent");
+	assert_string_equal(jobs[1].basic_auth.password, "<secret>");
 	assert_string_equal(jobs[0].job_name, "self");
 	arena_done(&arena);
 	buf_done(&out);

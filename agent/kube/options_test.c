@@ -63,12 +63,27 @@ static void endpoint_is_a_scheme_and_a_host(void **state)
 	}
 }
 
+static void own_endpoints_are_known_by_name(void **state)
+{
+	(void)state;
+	const char *names[] = {"metrics", "cadvisor", "probes", "resource"};
+	struct kube_options options = {.host_ip = "192.0.2.1", .metrics = {names, 4}};
+	struct error err = {""};
+	const char *key;
+	assert_int_equal(check(&options, &key, &err), 0);
+	names[1] = "cAdvisor";
+	assert_int_equal(check(&options, &key, &err), -EINVAL);
+	assert_string_equal(key, "metrics");
+	assert_string_equal(err.text, "`cAdvisor` is not one of metrics, cadvisor, probes, resource");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(discovery_is_on_when_the_node_is_known),
 		cmocka_unit_test(discovery_of_an_unknown_node_is_refused),
 		cmocka_unit_test(endpoint_is_a_scheme_and_a_host),
+		cmocka_unit_test(own_endpoints_are_known_by_name),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -211,6 +211,44 @@ static void a_scrape_is_reported_after_its_record(void **state)
 	assert_int_equal(test_server_connections(scene->server), 1);
 }
 
+static bool asked_with(const struct scene *scene, size_t number, const char *header)
+{
+	struct span request = test_server_request(scene->server, number);
+	return memmem(request.ptr, request.len, header, strlen(header));
+}
+
+/* The job again under its id: the target stays, with its connection and its series. */
+static void credentials_that_rotate_change_nothing_else(void **state)
+{
+	struct scene *scene = *state;
+	send_settings(scene);
+	send_target(scene, 200 * NS_PER_MS);
+	await(scene, WIRE_DIAL);
+	send_socket(scene);
+	await(scene, WIRE_SCRAPED);
+	assert_int_equal(scene->scraped.series_added, 1);
+	assert_false(asked_with(scene, 0, "\r\nAuthorization:"));
+
+	struct target_global_options global = {.scrape_interval_ns = NS_PER_SEC, .scrape_timeout_ns = NS_PER_SEC};
+	struct target_job_options options = {.job_name = "web", .bearer_token = "two"};
+	struct target_job *job = NULL;
+	struct buf packed;
+	buf_init(&packed, 1 << 20);
+	assert_int_equal(target_job_new(&options, &global, &job, NULL), 0);
+	target_job_pack(job, &packed);
+	tell(scene, WIRE_JOB, &(struct wire_job){scene->job->content}, buf_view(&packed));
+	buf_done(&packed);
+	target_job_unref(job);
+	size_t scrapes = 1;
+	do {
+		await(scene, WIRE_SCRAPED);
+		assert_true(++scrapes < 6);
+	} while (!asked_with(scene, scrapes - 1, "\r\nAuthorization: Bearer two\r\n"));
+	assert_int_equal(scene->scraped.series_added, 0);
+	assert_int_equal(scene->scraped.stale_points, 0);
+	assert_int_equal(scene->counts[WIRE_DIAL], 1);
+}
+
 static void a_dial_that_was_refused_is_a_scrape_that_failed(void **state)
 {
 	struct scene *scene = *state;
@@ -320,6 +358,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(it_is_alive_before_it_knows_anything),
 		TEST(a_scrape_is_reported_after_its_record),
+		TEST(credentials_that_rotate_change_nothing_else),
 		TEST(a_dial_that_was_refused_is_a_scrape_that_failed),
 		TEST(a_socket_that_comes_after_the_timeout_ends_this_scrape_only),
 		TEST(a_target_whose_port_opens_is_scraped_at_once),
