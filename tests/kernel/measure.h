@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "core/cost_history.h"
 #include "truth.h"
 
 struct bench {
@@ -15,8 +16,10 @@ struct bench {
 	int gap_ms;         /* between two requests: the process clock's idle rate is taken from it */
 	/* Over all rows so far: figures that must be bounds, and those that are. */
 	unsigned lowers, lowers_held, uppers, uppers_held;
-	unsigned missed; /* rows beyond a bar */
-	unsigned unseen; /* requests that BPF did not recognise */
+	unsigned high,
+		high_wrong; /* runs after which the agent would be sure of its estimate, and those where it is wrong */
+	unsigned missed;    /* rows beyond a bar */
+	unsigned unseen;    /* requests that BPF did not recognise */
 };
 
 /* Starts a loader (extra: as of loader_start) and makes a namespace. */
@@ -31,12 +34,27 @@ int connect_measured(struct bench *bench, uint16_t port);
 
 /* ---- rows of the table ------------------------------------------------------------------- */
 
-enum figure { TRUTH_US, T, C, T2, C2, PU, PU_B, X_TRUTH_US, X, FIGURES }; /* errors in percent of the truth */
+enum figure { TRUTH_US, T, C, T2, C2, PU, PU_B, BEST, X_TRUTH_US, X, FIGURES }; /* errors in percent of the truth */
 
 struct result {
 	double value[FIGURES]; /* NAN: there is none */
 	unsigned scrapes, recognised, exact_bytes, right_pid;
+	/* What the agent would publish: of the last run, and how often it was sure of itself, and wrong by more than 5 %. */
+	enum cost_method method;
+	enum cost_confidence confidence;
+	unsigned high, high_wrong;
 };
+
+/* A process clock around a window, by the monotonic clock. */
+struct clocked {
+	pid_t pid;
+	uint64_t before_cpu_ns, before_ns, after_cpu_ns, after_ns;
+};
+/* Tells the agent's own bookkeeping of one window. Times go in stretched, for the agent believes no idle rate of a gap below 100 ms. */
+void remember(struct bench *bench, struct cost_history *history, const struct cost_slot *slot,
+	const struct clocked *clocked, bool new_connection);
+/* Sets what concerns the agent's estimate, against the truth of its last scrapes. */
+void judge_estimate(const struct cost_history *history, double truth_ns, struct result *result);
 
 /* Limits of an error in percent: those of a quiet machine, and those of an emulated or a busy one. */
 struct bar {
