@@ -69,6 +69,9 @@ int wire_new(struct loop *loop, int fd, bool from_scraper, struct wire_events ev
 	wire->events = events;
 	buf_init(&wire->in, WIRE_MAX + sizeof(struct wire_header) + 65536);
 	buf_init(&wire->out, WIRE_OUT_MAX);
+	/* Credentials of jobs go from the core to the scraper. */
+	wire->out.secret = from_scraper;
+	wire->in.secret = !from_scraper;
 	int result = fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 	if (result == 0)
 		result = loop_watch_new(loop, fd, LOOP_READ, wire_ready, wire, &wire->watch);
@@ -147,6 +150,8 @@ static void flush_out(struct wire *wire)
 			blocked = true;
 	}
 	if (wire->out_done == wire->out.len && wire->out.len > 0) {
+		if (wire->out.secret)
+			explicit_bzero(wire->out.ptr, wire->out.len);
 		buf_reset(&wire->out);
 		wire->out_done = 0;
 		if (wire->out.cap > 4u << 20) /* a burst is over: give its memory back */

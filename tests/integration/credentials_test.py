@@ -161,7 +161,7 @@ class CredentialsTest(unittest.TestCase):
         cert, key = authority.sign("exporter", "DNS:exporter.example")
         authority.sign("gleaner", "DNS:gleaner")
         files = {"cert.pem": cert, "key.pem": key, "ca.pem": authority.read("ca.pem")}
-        self.add(guarded_pod("locked", "--tls", "--client-ca", **files))
+        self.add(guarded_pod("locked", "--client-ca", "--tls", **files))
         tls = {"ca_file": authority.at("ca.pem"), "server_name": "exporter.example", "min_version": "TLS13"}
         ours = {"cert_file": authority.at("gleaner.pem"), "key_file": authority.at("gleaner.key")}
         self.start(
@@ -172,6 +172,24 @@ class CredentialsTest(unittest.TestCase):
         self.wait_for("locked", "up")
         self.wait_for("without", "down")
         self.assertIn("certificate", self.wait_for("no ca", "down")["lastError"])
+
+    def test_versions_of_tls_have_bounds(self):
+        authority = Authority("versions")
+        cert, key = authority.sign("exporter", "DNS:exporter.example")
+        files = {"cert.pem": cert, "key.pem": key}
+        self.add(guarded_pod("old", "--tls", "TLSv1_1", **files))
+        self.add(guarded_pod("new", "--tls", "TLSv1_3", **files))
+        tls = {"ca_file": authority.at("ca.pem"), "server_name": "exporter.example"}
+        self.start(
+            job("old", scheme="https", tls_config={**tls, "min_version": "TLS10"}),
+            {**job("old", scheme="https", tls_config=tls), "job_name": "too old"},
+            job("new", scheme="https", tls_config=tls),
+            {**job("new", scheme="https", tls_config={**tls, "max_version": "TLS12"}), "job_name": "too new"},
+        )
+        self.wait_for("old", "up")
+        self.wait_for("new", "up")
+        self.assertIn("TLS", self.wait_for("too old", "down")["lastError"])
+        self.assertIn("TLS", self.wait_for("too new", "down")["lastError"])
 
     # -- nobody else
 

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """An exporter behind a door, for tests: it asks for an Authorization header, or for a client certificate, and writes down who came.
 
-    guarded.py PORT FOLDER [--tls] [--client-ca] [--redirect URL]
+    guarded.py PORT FOLDER [--tls [VERSION]] [--client-ca] [--redirect URL]
 
 FOLDER/expected   the Authorization header that is let in, read at each request; absent: everybody is
 FOLDER/log        one line a request: the header, or `-`
-FOLDER/{cert,key}.pem, ca.pem   --tls serves https with them; --client-ca asks for a certificate of ca.pem
+FOLDER/{cert,key}.pem, ca.pem   --tls serves https with them, of all versions or of one (TLSv1_1, TLSv1_3);
+                  --client-ca asks for a certificate of ca.pem
 --redirect URL    answers 302 instead of a page
 """
 import argparse
@@ -49,7 +50,7 @@ def main():
     words = argparse.ArgumentParser()
     words.add_argument("port", type=int)
     words.add_argument("folder")
-    words.add_argument("--tls", action="store_true")
+    words.add_argument("--tls", nargs="?", const="any")
     words.add_argument("--client-ca", action="store_true")
     words.add_argument("--redirect")
     options = words.parse_args()
@@ -58,6 +59,10 @@ def main():
     if options.tls:
         at = lambda name: os.path.join(options.folder, name)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if options.tls != "any":
+            context.minimum_version = context.maximum_version = ssl.TLSVersion[options.tls]
+        if options.tls == "TLSv1_1":
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")
         context.load_cert_chain(at("cert.pem"), at("key.pem"))
         if options.client_ca:
             context.load_verify_locations(at("ca.pem"))
