@@ -2,6 +2,7 @@
 #include "gleaner/scraper.h"
 
 #include "gleaner/codec.h"
+#include "gleaner/probe.h"
 #include "gleaner/target.h"
 #include "gleaner/wire.h"
 #include "server.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,6 +41,9 @@ struct scene {
 	struct wire_scraped scraped;
 	char error[512];
 	struct wire_record record;
+	struct wire_cost cost;
+	struct wire_slot slot;
+	struct cost maps;
 };
 
 static void received(void *arg, const struct wire_message *message)
@@ -53,6 +58,10 @@ static void received(void *arg, const struct wire_message *message)
 		memcpy(&scene->scraped, message->fixed, sizeof(scene->scraped));
 		snprintf(scene->error, sizeof(scene->error), "%.*s", SPAN_ARGS(message->tail));
 	}
+	if (message->type == WIRE_COST)
+		memcpy(&scene->cost, message->fixed, sizeof(scene->cost));
+	if (message->type == WIRE_SLOT_CLOSED)
+		memcpy(&scene->slot, message->fixed, sizeof(scene->slot));
 	if (message->type == scene->awaited)
 		loop_stop(scene->loop);
 }
@@ -128,6 +137,7 @@ static int scene_free(void **state)
 	target_unref(scene->target);
 	target_job_unref(scene->job);
 	test_server_stop(scene->server);
+	cost_unmap(&scene->maps);
 	free(scene);
 	return 0;
 }
@@ -175,11 +185,33 @@ static void send_target(struct scene *scene, uint64_t timeout_ns)
 	send_target_every(scene, 200 * NS_PER_MS, timeout_ns);
 }
 
-static void send_socket(struct scene *scene)
+static void send_socket_with(struct scene *scene, uint32_t slot)
 {
-	struct wire_socket socket = {.key = scene->target->key};
+	struct wire_socket socket = {.key = scene->target->key, .slot = slot};
 	assert_int_equal(
 		wire_send(scene->wire, WIRE_SOCKET, &socket, SPAN_NONE, test_server_connect(scene->server)), 0);
+}
+
+static void send_socket(struct scene *scene)
+{
+	send_socket_with(scene, WIRE_NO_SLOT);
+}
+
+static int map_of(size_t size)
+{
+	int fd = memfd_create("map", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	return fd;
+}
+
+static void send_maps(struct scene *scene)
+{
+	int slots = map_of((size_t)COST_SLOTS * COST_SLOT_BYTES), shared = map_of(sizeof(struct cost_shared));
+	struct wire_cost_map map = {.part = WIRE_COST_SLOTS, .map = 1};
+	assert_int_equal(cost_map(slots, shared, &scene->maps), 0);
+	assert_int_equal(wire_send(scene->wire, WIRE_COST_MAP, &map, SPAN_NONE, slots), 0);
+	map.part = WIRE_COST_SHARED;
+	assert_int_equal(wire_send(scene->wire, WIRE_COST_MAP, &map, SPAN_NONE, shared), 0);
 }
 
 static void it_is_alive_before_it_knows_anything(void **state)
@@ -297,6 +329,49 @@ static void a_target_whose_port_opens_is_scraped_at_once(void **state)
 	assert_int_equal(scene->counts[WIRE_DIAL], 1);
 }
 
+/* Nobody plays BPF here: the windows are there, and see nothing. */
+static void each_request_on_a_slot_opens_a_window(void **state)
+{
+	struct scene *scene = *state;
+	send_settings(scene);
+	send_maps(scene);
+	send_target(scene, 200 * NS_PER_MS);
+	await(scene, WIRE_DIAL);
+	send_socket_with(scene, 9);
+	await(scene, WIRE_COST);
+	assert_true(scene->cost.key == scene->target->key);
+	assert_int_equal(scene->cost.measured, 0);
+	assert_int_equal(scene->cost.new_connection, 1);
+	assert_true(scene->maps.slots[9].generation == 1);
+	await(scene, WIRE_COST);
+	assert_int_equal(scene->cost.new_connection, 0);
+	assert_true(scene->maps.slots[9].generation == 2);
+	assert_int_equal(scene->maps.shared->active, 0);
+	test_server_hang_up(scene->server);
+	await(scene, WIRE_SLOT_CLOSED); /* found dead by the next scrape */
+	assert_int_equal(scene->slot.slot, 9);
+	assert_int_equal(scene->slot.map, 1);
+	await(scene, WIRE_DIAL);
+	send_socket(scene);
+	await(scene, WIRE_SCRAPED);
+	assert_int_equal(scene->scraped.up, 1);
+	assert_int_equal(scene->counts[WIRE_COST], 2); /* without a slot there is none */
+}
+
+static void our_own_time_is_a_part_of_the_report(void **state)
+{
+	struct scene *scene = *state;
+	send_settings(scene);
+	send_target(scene, 200 * NS_PER_MS);
+	await(scene, WIRE_DIAL);
+	send_socket(scene);
+	await(scene, WIRE_SCRAPED);
+	const struct wire_scraped *scraped = &scene->scraped;
+	assert_true(scraped->fetch_cpu_ns > 0 && scraped->fetch_cpu_ns < scraped->duration_ns);
+	assert_true(scraped->parse_cpu_ns > 0 && scraped->encode_cpu_ns > 0);
+	assert_true(scraped->record_bytes == scene->record.uncompressed_bytes); /* alone in it, and not compressed */
+}
+
 static void a_target_that_goes_leaves_stale_points(void **state)
 {
 	struct scene *scene = *state;
@@ -362,6 +437,8 @@ int main(void)
 		TEST(a_dial_that_was_refused_is_a_scrape_that_failed),
 		TEST(a_socket_that_comes_after_the_timeout_ends_this_scrape_only),
 		TEST(a_target_whose_port_opens_is_scraped_at_once),
+		TEST(each_request_on_a_slot_opens_a_window),
+		TEST(our_own_time_is_a_part_of_the_report),
 		TEST(a_target_that_goes_leaves_stale_points),
 		TEST(it_has_no_privileges),
 		TEST(what_it_cannot_work_with_ends_it),

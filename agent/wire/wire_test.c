@@ -237,6 +237,26 @@ static int send_one(void *arg)
 	return result;
 }
 
+static void costs_and_their_maps_must_be_possible(void **state)
+{
+	struct error err;
+	struct wire_cost cost = {.measured = 1, .new_connection = 1, .process_before_ns = 5, .process_after_ns = 5};
+	struct wire_cost_map map = {.part = WIRE_COST_SHARED, .map = 1, .processes = 1};
+	(void)state;
+	assert_int_equal(wire_check(WIRE_COST, true, &cost, sizeof(cost), false, &err), 0);
+	cost.process_before_ns = 6;
+	assert_int_equal(wire_check(WIRE_COST, true, &cost, sizeof(cost), false, &err), -EBADMSG);
+	cost = (struct wire_cost){.measured = 2};
+	assert_int_equal(wire_check(WIRE_COST, true, &cost, sizeof(cost), false, &err), -EBADMSG);
+	cost = (struct wire_cost){.read_before_ns = 1};
+	assert_int_equal(wire_check(WIRE_COST, true, &cost, sizeof(cost), false, &err), -EBADMSG);
+	assert_int_equal(wire_check(WIRE_COST_MAP, false, &map, sizeof(map), true, &err), 0);
+	assert_int_equal(wire_check(WIRE_COST_MAP, false, &map, sizeof(map), false, &err), -EBADMSG);
+	assert_int_equal(wire_check(WIRE_COST_MAP, true, &map, sizeof(map), true, &err), -EBADMSG);
+	map.map = 0;
+	assert_int_equal(wire_check(WIRE_COST_MAP, false, &map, sizeof(map), true, &err), -EBADMSG);
+}
+
 static void running_out_of_memory_is_an_error_and_no_leak(void **state)
 {
 	(void)state;
@@ -252,6 +272,7 @@ int main(void)
 		cmocka_unit_test(a_closed_peer_is_reported_once),
 		cmocka_unit_test(damage_closes_the_connection),
 		cmocka_unit_test(a_reason_must_be_a_word),
+		cmocka_unit_test(costs_and_their_maps_must_be_possible),
 		cmocka_unit_test(running_out_of_memory_is_an_error_and_no_leak),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
