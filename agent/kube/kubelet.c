@@ -16,6 +16,9 @@
 #include <stdlib.h>
 
 #define CONNECT_TIMEOUT_NS (5 * NS_PER_SEC)
+/* A pod is missing: asked again so soon, so that one that has really gone is gone within 15 s. A kubelet that has just started lists all
+ * that it runs after a second or two. */
+#define CONFIRM_NS (3 * NS_PER_SEC)
 
 enum { REFUSAL_MAX = 256 }; /* bytes of an error body that are shown */
 
@@ -107,12 +110,15 @@ static void poll_succeeded(struct kube_kubelet *kubelet, struct kube_pods *pods)
 	kubelet->stats.last_failure = KUBE_FAILURE_NONE;
 	kubelet->stats.last_error.text[0] = '\0';
 	kubelet->stats.last_success_wall_ns = clock_wall(&kubelet->clock);
-	schedule(kubelet, kube_pace_succeeded(&kubelet->pace, now_ns));
-	uint64_t deadline_ns = kube_view_deadline(&kubelet->view);
-	if (deadline_ns > 0)
+	uint64_t delay_ns = kube_pace_succeeded(&kubelet->pace, now_ns),
+		 deadline_ns = kube_view_deadline(&kubelet->view);
+	if (deadline_ns > 0) {
 		loop_timer_set(kubelet->expire_timer, deadline_ns - now_ns);
-	else
+		delay_ns = delay_ns < CONFIRM_NS ? delay_ns : CONFIRM_NS;
+	} else {
 		loop_timer_cancel(kubelet->expire_timer);
+	}
+	schedule(kubelet, delay_ns);
 	if (kubelet->events.answered)
 		kubelet->events.answered(kubelet->events.arg);
 	if (changed)
