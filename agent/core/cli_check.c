@@ -45,6 +45,23 @@ static void put_discovery(const struct settings *settings, struct buf *out)
 		buf_printf(out, "  annotations  %s/*, as job %s\n", annotations->prefix, annotations->job_name);
 }
 
+static void put_selection(
+	const char *kind, bool given, const struct monitor_selector_options *selector, struct buf *out)
+{
+	bool by_labels = selector->match_labels.count + selector->match_expressions.count > 0;
+	buf_printf(out, "%s %s", !given ? "no" : by_labels ? "some" : "all", kind);
+}
+
+static void put_monitors(const struct monitor_options *monitors, struct buf *out)
+{
+	if (!monitors->enabled)
+		return;
+	buf_str(out, "  monitors     ");
+	put_selection("ServiceMonitors, ", monitors->service_monitors_given, &monitors->service_monitors, out);
+	put_selection("PodMonitors, ", monitors->pod_monitors_given, &monitors->pod_monitors, out);
+	put_selection("ScrapeConfigs\n", monitors->scrape_configs_given, &monitors->scrape_configs, out);
+}
+
 static size_t count_static_targets(const struct target_job_options *job)
 {
 	const struct target_static_config *configs = job->static_configs.items;
@@ -71,6 +88,7 @@ static void put_job(const struct settings *settings, const struct target_job_opt
 static void put_summary(const struct settings *settings, struct buf *out)
 {
 	put_discovery(settings, out);
+	put_monitors(&settings->monitors, out);
 	for (size_t i = 0; i < settings->job_count; i++)
 		put_job(settings, &settings->jobs[i], out);
 	put_destination(&settings->exporters, out);

@@ -28,7 +28,8 @@ static struct discover_settings discover_settings(const struct settings *setting
 		.annotations = &settings->annotations,
 		.listen = &settings->discovery.listen,
 		.node_name = span_str(settings->kubelet.node_name),
-		.kubelet_host = settings->kubelet_host,
+		.kubelet_host =
+			settings->kubelet_host.len > 0 ? settings->kubelet_host : span_str(settings->kubelet.host_ip),
 	};
 }
 

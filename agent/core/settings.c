@@ -152,6 +152,8 @@ static const struct option settings_options[] = {
 	OBJECT("kubelet", kubelet, kube_options_table, "The node's own kubelet."),
 	OBJECT("pods", pods, kube_pods_options_table, "Where the node's pods are learned from."),
 	OBJECT("kubernetes", kubernetes, kube_api_options_table, "The API server."),
+	OBJECT("monitors", monitors, monitor_options_table,
+		"ServiceMonitors, PodMonitors and ScrapeConfigs of the Prometheus operator."),
 	OBJECT("annotations", annotations, discover_annotation_table, "Pods that ask for scraping by annotation."),
 	OBJECT("scrape", scrape, scrape_options_table, "Scraper processes and their ceilings."),
 	OBJECT("spool", spool, spool_options_table, "The queue before the gateway."),

@@ -6,6 +6,7 @@
 #include "gleaner/export.h"
 #include "gleaner/kube.h"
 #include "gleaner/kube_api.h"
+#include "gleaner/monitor.h"
 #include "gleaner/scrape.h"
 #include "gleaner/spool.h"
 #include "gleaner/status.h"
@@ -40,6 +41,7 @@ struct settings {
 	struct kube_options kubelet;
 	struct kube_pods_options pods;
 	struct kube_api_options kubernetes;
+	struct monitor_options monitors;
 	struct discover_annotation_options annotations;
 	struct scrape_options scrape;
 	struct spool_options spool;

@@ -43,21 +43,24 @@ static const struct option_table expression_table = {
 	.check = expression_check,
 };
 
-static bool choose_pairs(struct option_pairs *chosen, const struct option_pairs *other)
+/* Moves the other spelling into the first. False: both were written. */
+static bool choose_pairs(struct option_pairs *chosen, struct option_pairs *other)
 {
 	if (other->count == 0)
 		return true;
 	bool alone = chosen->count == 0;
 	*chosen = *other;
+	*other = (struct option_pairs){0};
 	return alone;
 }
 
-static bool choose_objects(struct option_objects *chosen, const struct option_objects *other)
+static bool choose_objects(struct option_objects *chosen, struct option_objects *other)
 {
 	if (other->count == 0)
 		return true;
 	bool alone = chosen->count == 0;
 	*chosen = *other;
+	*other = (struct option_objects){0};
 	return alone;
 }
 
@@ -104,6 +107,26 @@ static const struct option_table selector_table = {
 };
 
 /* ---- scrape_classes --------------------------------------------------------------------------- */
+
+static int class_check(void *object, struct arena *arena, const char **ret_key, struct error *err)
+{
+	static const char *const protocols[] = {
+		"PrometheusText0.0.4", "PrometheusText1.0.0", "OpenMetricsText0.0.1", "OpenMetricsText1.0.0"};
+	const struct monitor_scrape_class *scrape_class = object;
+	struct target_job_options job = {.authorization_given = scrape_class->authorization_given,
+		.authorization = scrape_class->authorization,
+		.tls_config = scrape_class->tls_config};
+	bool known = !scrape_class->fallback_scrape_protocol;
+	(void)arena;
+	for (size_t i = 0; !known && i < ARRAY_SIZE(protocols); i++)
+		known = strcmp(scrape_class->fallback_scrape_protocol, protocols[i]) == 0;
+	if (known)
+		return target_check_credentials(&job, ret_key, err);
+	*ret_key = "fallback_scrape_protocol";
+	return error_set(err, EINVAL, "`%s` is not one of %s, %s, %s, %s",
+		escape_bytes(span_str(scrape_class->fallback_scrape_protocol)).text, protocols[0], protocols[1],
+		protocols[2], protocols[3]);
+}
 
 static const char *const class_unsupported[] = {
 	"attachMetadata", "attach_metadata", "metricRelabelings", "tlsConfig", NULL};
@@ -153,6 +176,7 @@ static const struct option_table class_table = {
 	.size = sizeof(struct monitor_scrape_class),
 	.options = class_options,
 	.positioned = true,
+	.check = class_check,
 	.unsupported = class_unsupported,
 };
 

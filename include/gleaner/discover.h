@@ -40,7 +40,8 @@ struct discover_settings {
 	const struct discover_annotation_options *annotations;
 	const struct discover_listen_options *listen; /* NULL: not enabled */
 	struct span node_name;                        /* a pod of another node is ignored; empty: not checked */
-	struct span kubelet_host; /* the one address that targets of jobs of_kubelet may have; empty: none */
+	struct span
+		kubelet_host; /* the one address of targets of jobs of_kubelet and of the kubelets' Service; empty: none */
 };
 
 /* Called from within discover_configure and discover_pods, when the new set is in force; they may ask, but not bring new facts.
