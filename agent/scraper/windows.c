@@ -230,8 +230,9 @@ static void leave_maps(struct windows *windows)
 		if (!in_flight)
 			connection_idle(connection);
 	}
+	/* One that had no request yet is about to have one. */
 	for (size_t fd = 0; fd < windows->fd_cap; fd++)
-		if (windows->by_fd[fd] && windows->by_fd[fd]->phase == PHASE_IDLE)
+		if (windows->by_fd[fd] && windows->by_fd[fd]->phase == PHASE_IDLE && windows->by_fd[fd]->used)
 			connection_idle(windows->by_fd[fd]);
 }
 

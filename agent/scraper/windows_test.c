@@ -397,6 +397,8 @@ static void connections_of_earlier_maps_are_given_up(void **state)
 	struct scene *scene = *state;
 	char byte;
 	give_maps(scene, 2);
+	assert_int_equal(recv(scene->server, &byte, 1, MSG_DONTWAIT), -1); /* its first request is on the way */
+	windows_sent(send_over(scene, scene->client), false);
 	assert_int_equal(recv(scene->server, &byte, 1, 0), 0); /* idle: closed at once */
 	close_client(scene);
 	connect_client(scene, SLOT);
@@ -409,6 +411,8 @@ static void connections_of_earlier_maps_are_given_up(void **state)
 	connect_client(scene, SLOT);
 	windows_sent(scrape(scene), true);
 	await(scene, 1, 0); /* nothing was told of what was before */
+	give_maps(scene, 4);
+	assert_int_equal(recv(scene->server, &byte, 1, 0), 0); /* idle, and was used */
 }
 
 static int connect_and_scrape(void *arg)
