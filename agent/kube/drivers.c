@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 enum source_kind { PODS_API, KUBELET, API_SERVER, SOURCE_KINDS };
-static const char *const source_names[SOURCE_KINDS] = {"pods-api", "kubelet", "api-server"};
 
 /* What all drivers are made of. */
 struct contexts {
@@ -96,9 +95,9 @@ static void api_server_stats(const void *driver, struct kube_stats *ret_stats)
 /* ---- the row -------------------------------------------------------------------------------- */
 
 static const struct kube_driver drivers[SOURCE_KINDS] = {
-	[PODS_API] = {source_names[PODS_API], pods_api_start, pods_api_stop, NULL, pods_api_stats},
-	[KUBELET] = {source_names[KUBELET], kubelet_start, kubelet_stop, kubelet_nudge, kubelet_stats},
-	[API_SERVER] = {source_names[API_SERVER], api_server_start, api_server_stop, NULL, api_server_stats},
+	[PODS_API] = {"pods-api", pods_api_start, pods_api_stop, NULL, pods_api_stats},
+	[KUBELET] = {"kubelet", kubelet_start, kubelet_stop, kubelet_nudge, kubelet_stats},
+	[API_SERVER] = {"api-server", api_server_start, api_server_stop, NULL, api_server_stats},
 };
 
 static bool is_possible(const struct kube_source_settings *settings, enum source_kind kind)
@@ -120,7 +119,7 @@ static bool is_possible(const struct kube_source_settings *settings, enum source
 static enum source_kind kind_of(const char *name)
 {
 	size_t kind = 0;
-	while (kind < SOURCE_KINDS && strcmp(source_names[kind], name) != 0)
+	while (kind < SOURCE_KINDS && strcmp(drivers[kind].name, name) != 0)
 		kind++;
 	return (enum source_kind)kind;
 }
@@ -204,11 +203,11 @@ static int check(void *object, struct arena *arena, const char **ret_key, struct
 		return error_set(err, EINVAL, "expected the path of a socket, from /");
 	*ret_key = "sources";
 	if (!pods->sources_given) {
-		pods->sources.items = arena_alloc(arena, sizeof(source_names));
+		pods->sources.items = arena_alloc(arena, SOURCE_KINDS * sizeof(*pods->sources.items));
 		if (!pods->sources.items)
 			return -ENOMEM;
-		memcpy(pods->sources.items, source_names, sizeof(source_names));
-		pods->sources.count = SOURCE_KINDS;
+		for (size_t i = 0; i < SOURCE_KINDS; i++)
+			pods->sources.items[pods->sources.count++] = drivers[i].name;
 	}
 	return check_sources(&pods->sources, err);
 }
