@@ -4,7 +4,7 @@
 /* Full jitter, as client-go has it: 5,000 agents that lost their API server together do not come back together. Its ceiling
  * of 30 s is too long for us: an agent has to have the right targets 15 s after the server is back. */
 #define FIRST_NS     (800 * NS_PER_MS)
-#define LONGEST_NS   (8 * NS_PER_SEC)
+#define LONGEST_NS   (5 * NS_PER_SEC)
 #define SHORTEST_NS  (100 * NS_PER_MS)
 #define RETRY_MAX_NS (60 * NS_PER_SEC) /* of what a server may ask for */
 enum { HOPEFUL = 3 }; /* answers 403 while rights may still be on their way: the agent's own installation */
@@ -28,7 +28,7 @@ static uint64_t between(struct kube_retry *retry, uint64_t low_ns, uint64_t high
 static uint64_t backoff(struct kube_retry *retry)
 {
 	unsigned doublings = retry->failures - 1;
-	uint64_t limit_ns = doublings < 4 ? FIRST_NS << doublings : LONGEST_NS;
+	uint64_t limit_ns = doublings < 3 ? FIRST_NS << doublings : LONGEST_NS;
 	return between(retry, SHORTEST_NS, limit_ns < LONGEST_NS ? limit_ns : LONGEST_NS);
 }
 
@@ -43,9 +43,9 @@ uint64_t kube_retry_failed(struct kube_retry *retry, unsigned status, uint64_t r
 	if (status == 404) /* once may be a server that has just started: asked again soon */
 		return retry->absent == 1 ? between(retry, 2 * NS_PER_SEC, 4 * NS_PER_SEC)
 					  : between(retry, 5 * NS_PER_SEC, 15 * NS_PER_SEC);
-	uint64_t wait_ns = backoff(retry);
 	if (retry_after_ns > RETRY_MAX_NS)
 		retry_after_ns = RETRY_MAX_NS;
-	return wait_ns >= retry_after_ns ? wait_ns
-					 : between(retry, retry_after_ns, retry_after_ns + retry_after_ns / 5);
+	if (retry_after_ns > 0) /* it lives, and knows best */
+		return between(retry, retry_after_ns, retry_after_ns + retry_after_ns / 2);
+	return backoff(retry);
 }

@@ -396,6 +396,8 @@ static void request_failed(struct kube_watch *watch, uint64_t retry_after_ns)
 {
 	watch->stats.failures++;
 	bool is_expected = learn(watch);
+	if (is_expected)
+		kube_retry_succeeded(&watch->retry); /* the server lives: asked again at once, or nearly */
 	start_after(watch, kube_retry_failed(&watch->retry, watch->status, retry_after_ns));
 	if (watch->status == 404)
 		forget_absent(watch);

@@ -89,7 +89,7 @@ struct kube_object {
 enum kube_watch_state {
 	KUBE_WATCH_STARTING,  /* nothing is known yet */
 	KUBE_WATCH_SYNCED,    /* what is known is what there is */
-	KUBE_WATCH_FAILING,   /* no connection, an error: asked again within 8 s */
+	KUBE_WATCH_FAILING,   /* no connection, an error: asked again within 5 s */
 	KUBE_WATCH_FORBIDDEN, /* 403: asked again after 5-10 s, later every minute */
 	KUBE_WATCH_ABSENT,    /* 404, the CRD is not there: asked again every 5-15 s */
 };
