@@ -387,6 +387,14 @@ static const struct target_job *job_at(const struct discover *discover, size_t j
 	return job_index < jobs ? discover->plan->jobs[job_index].job : discover->monitored->jobs[job_index - jobs].job;
 }
 
+/* Known also of a job that could not be made. */
+static struct span job_name_at(const struct discover *discover, size_t job_index)
+{
+	size_t jobs = discover->plan->job_count;
+	return job_index < jobs ? discover->plan->jobs[job_index].job->name
+				: span_str(discover->monitored->jobs[job_index - jobs].endpoint->options.job_name);
+}
+
 static void report_refusals(const struct discover *discover, const struct past *past)
 {
 	const struct discover_events *events = &discover->events;
@@ -626,6 +634,18 @@ const struct discover_dropped *discover_dropped(const struct discover *discover,
 {
 	*ret_count = discover->set->dropped_count;
 	return discover->set->dropped;
+}
+
+void discover_each_refusal(const struct discover *discover,
+	void (*visit)(void *arg, struct span job_name, struct labels discovered, const struct error *err), void *arg)
+{
+	const struct set *set = discover->set;
+	for (size_t i = 0; i < set->group_count; i++) {
+		const struct group *group = set->groups[i].group;
+		for (size_t j = 0; j < group->refusal_count; j++)
+			visit(arg, job_name_at(discover, set->groups[i].job_index), group->refusals[j].discovered,
+				&group->refusals[j].err);
+	}
 }
 
 /* ---- may it be dialled? ----------------------------------------------------------------------------------- */

@@ -520,6 +520,12 @@ static int get(void *arg, const struct monitor_reference *reference, struct span
 	return 1;
 }
 
+static void write_refusal(void *arg, struct span job_name, struct labels discovered, const struct error *err)
+{
+	buf_printf(arg, "%.*s %.*s: %s\n", SPAN_ARGS(job_name),
+		SPAN_ARGS(labels_get(discovered, SPAN(META "pod_name"))), err->text);
+}
+
 static void values_are_asked_for_when_a_pod_needs_them_and_rotate_without_moving_a_target(void **state)
 {
 	struct scene *scene = *state;
@@ -536,7 +542,10 @@ static void values_are_asked_for_when_a_pod_needs_them_and_rotate_without_moving
 			     "Secret shop/s: not there\n");
 	pod.hash = 2;
 	assert_int_equal(tell_pods(scene, &pod, 1), 0);
-	assert_events(scene, ""); /* said once */
+	assert_events(scene, ""); /* said once, and still so */
+	discover_each_refusal(scene->discover, write_refusal, &scene->events);
+	assert_events(scene, "podMonitor/shop/p/0 a: spec.podMetricsEndpoints[0].authorization.credentials: "
+			     "Secret shop/s: not there\n");
 	vault.value = "old";
 	assert_int_equal(discover_secrets_changed(scene->discover), 0);
 	assert_events(scene, "+ podMonitor/shop/p/0 http://10.85.0.2:8080/metrics\n");

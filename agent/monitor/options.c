@@ -255,6 +255,12 @@ static const struct option monitors_options[] = {
 		.kind = OPTION_STRINGS,
 		.offset = MONITORS(deny_namespaces),
 		.help = "Names of namespaces whose monitors do not count."},
+	{.name = "secret_namespaces",
+		.kind = OPTION_STRINGS,
+		.offset = MONITORS(secret_namespaces),
+		.help = "Names of the namespaces whose Secrets and ConfigMaps are read, by name and only when a "
+			"monitor of a pod of this node refers to them. Not given: none. Needs the right to get them "
+			"there."},
 	{.name = "scrape_interval",
 		.kind = OPTION_DURATION,
 		.offset = MONITORS(scrape_interval_ns),
@@ -281,8 +287,8 @@ static const struct option monitors_options[] = {
 };
 
 /* Keys of the target allocator's file. */
-static const char *const monitors_unsupported[] = {"deny_fs_access_through_sms", "probe_namespace_selector",
-	"probe_selector", "scrape_protocols", "secret_namespaces", NULL};
+static const char *const monitors_unsupported[] = {
+	"deny_fs_access_through_sms", "probe_namespace_selector", "probe_selector", "scrape_protocols", NULL};
 
 const struct option_table monitor_options_table = {
 	.name = "monitors",

@@ -272,6 +272,60 @@ static void service_ports_keep_names_and_numbers_apart(void **state)
 	monitor_service_unref(service);
 }
 
+static void set_tells_about_its_monitors(void **state)
+{
+	(void)state;
+	const char *names[] = {"b"};
+	struct monitor_options options = plain_options;
+	options.deny_namespaces = (struct option_strings){names, 1};
+	struct monitor_store *store = NULL;
+	struct monitor_set *set = NULL;
+	const struct monitor *monitor = NULL;
+	struct buf text;
+	assert_int_equal(monitor_store_new(&options, &store), 0);
+	put_monitor(store, "b", "one", "{}");
+	put(store, MONITOR_POD_MONITORS,
+		"{'metadata':{'name':'p','namespace':'a'},'spec':{'selector':{},'x':1,'podMetricsEndpoints':[{'port':'"
+		"http',"
+		"'filterRunning':false,'authorization':{'credentials':{'name':'s','key':'k'}}}]}}",
+		1);
+	assert_int_equal(monitor_store_build(store, &set), 0);
+	buf_init(&text, 1 << 16);
+	assert_int_equal(monitor_set_json(set, &text), 0);
+	test_assert_text(buf_view(&text),
+		"[{\"kind\":\"ServiceMonitor\",\"namespace\":\"b\",\"name\":\"one\",\"selected\":false,"
+		"\"reason\":\"its namespace is among monitors.deny_namespaces\",\"rejected\":false,\"findings\":[],"
+		"\"endpoints\":[{\"job\":\"serviceMonitor/b/one/0\",\"refused\":false,\"rules\":["
+		"\"replace [job] -> __tmp_prometheus_job_name\","
+		"\"replace [__meta_kubernetes_endpoint_address_target_kind, "
+		"__meta_kubernetes_endpoint_address_target_name] =~ \\\"Node;(.*)\\\" -> node\","
+		"\"replace [__meta_kubernetes_endpoint_address_target_kind, "
+		"__meta_kubernetes_endpoint_address_target_name] =~ \\\"Pod;(.*)\\\" -> pod\","
+		"\"replace [__meta_kubernetes_namespace] -> namespace\",\"replace [__meta_kubernetes_service_name] -> "
+		"service\","
+		"\"replace [__meta_kubernetes_pod_name] -> pod\",\"replace [__meta_kubernetes_pod_container_name] -> "
+		"container\","
+		"\"drop [__meta_kubernetes_pod_phase] =~ \\\"(Failed|Succeeded)\\\"\","
+		"\"replace [__meta_kubernetes_service_name] -> job\"],\"references\":[]}]},"
+		"{\"kind\":\"PodMonitor\",\"namespace\":\"a\",\"name\":\"p\",\"selected\":true,\"rejected\":false,"
+		"\"findings\":[{\"field\":\"spec.x\",\"effect\":\"ignored\",\"reason\":\"is not known to this "
+		"version\"}],"
+		"\"endpoints\":[{\"job\":\"podMonitor/a/p/0\",\"refused\":false,\"rules\":["
+		"\"replace [job] -> __tmp_prometheus_job_name\",\"keep [__meta_kubernetes_pod_container_port_name] =~ "
+		"\\\"http\\\"\","
+		"\"replace [__meta_kubernetes_namespace] -> namespace\",\"replace "
+		"[__meta_kubernetes_pod_container_name] -> container\","
+		"\"replace [__meta_kubernetes_pod_name] -> pod\",\"replace -> job = \\\"a/p\\\"\","
+		"\"replace -> endpoint = "
+		"\\\"http\\\"\"],\"references\":[{\"kind\":\"Secret\",\"name\":\"s\",\"key\":\"k\"}]}]}]");
+	const struct monitor_endpoint *endpoint = monitor_set_endpoint(set, SPAN("podMonitor/a/p/0"), &monitor);
+	assert_ptr_equal(endpoint, &monitor->endpoints[0]);
+	assert_null(monitor_set_endpoint(set, SPAN("serviceMonitor/b/one/0"), &monitor)); /* not selected */
+	buf_done(&text);
+	monitor_set_unref(set);
+	monitor_store_free(store);
+}
+
 /* ---- memory ------------------------------------------------------------------------------- */
 
 static const struct json *captured_list(struct arena *arena, const char *path)
@@ -314,6 +368,12 @@ static int fill_and_build(void *arg)
 		result = put_all(store, MONITOR_NAMESPACES, lists->namespaces);
 	if (result == 0)
 		result = monitor_store_build(store, &set);
+	if (result == 0) {
+		struct buf text;
+		buf_init(&text, 1 << 20);
+		result = monitor_set_json(set, &text);
+		buf_done(&text);
+	}
 	monitor_set_unref(set);
 	monitor_store_free(store);
 	return result;
@@ -346,6 +406,7 @@ int main(void)
 		cmocka_unit_test(service_selects_by_all_its_labels),
 		cmocka_unit_test(kubelet_service_is_known_by_namespace_and_label),
 		cmocka_unit_test(service_ports_keep_names_and_numbers_apart),
+		cmocka_unit_test(set_tells_about_its_monitors),
 		cmocka_unit_test(captured_lists_survive_the_out_of_memory_loop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -602,6 +602,35 @@ static void running_out_of_memory_fails_cleanly(void **state)
 	test_out_of_memory(attempt, NULL);
 }
 
+static void a_rule_is_one_line_without_its_defaults(void **state)
+{
+	(void)state;
+	const char *sources[] = {"a", "b\n"};
+	static const struct {
+		struct relabel_rule rule;
+		const char *text;
+	} cases[] = {
+		{{.action = RELABEL_KEEP, .regex = "x\"y", .separator = ";"}, "keep [a, b%0A] =~ \"x\\\"y\""},
+		{{.action = RELABEL_REPLACE,
+			 .regex = "(.*)",
+			 .target_label = "t",
+			 .replacement = "$1",
+			 .separator = "@"},
+			"replace [a, b%0A] separator \"@\" -> t"},
+		{{.action = RELABEL_HASHMOD, .modulus = 8, .target_label = "t"}, "hashmod [a, b%0A] % 8 -> t"},
+		{{.action = 99}, "? [a, b%0A]"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct relabel_rule rule = cases[i].rule;
+		struct buf text;
+		rule.source_labels = (struct option_strings){sources, 2};
+		buf_init(&text, 256);
+		assert_int_equal(relabel_rule_text(&rule, &text), 0);
+		test_assert_text(buf_view(&text), cases[i].text);
+		buf_done(&text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -628,6 +657,7 @@ int main(void)
 		cmocka_unit_test(case_mapping_covers_unicode),
 		cmocka_unit_test(md5_gives_the_digests_of_rfc_1321),
 		cmocka_unit_test(the_option_table_points_at_the_key),
+		cmocka_unit_test(a_rule_is_one_line_without_its_defaults),
 		cmocka_unit_test(running_out_of_memory_fails_cleanly),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

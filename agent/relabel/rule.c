@@ -28,6 +28,35 @@ struct span rule_replacement(const struct relabel_rule *rule)
 	return span_str(rule->replacement ? rule->replacement : RULE_REPLACEMENT);
 }
 
+static void put_quoted(struct buf *out, const char *before, const char *text)
+{
+	if (!text)
+		return;
+	buf_str(out, before);
+	buf_json(out, span_str(text));
+}
+
+int relabel_rule_text(const struct relabel_rule *rule, struct buf *out)
+{
+	bool known = rule->action >= 0 && rule->action <= RELABEL_UPPERCASE;
+	buf_str(out, known ? action_names[rule->action] : "?");
+	for (size_t i = 0; i < rule->source_labels.count; i++)
+		buf_printf(out, "%s%s", i ? ", " : " [", escape_bytes(span_str(rule->source_labels.items[i])).text);
+	if (rule->source_labels.count > 0)
+		buf_char(out, ']');
+	if (!span_eq(rule_separator(rule), SPAN(RULE_SEPARATOR)))
+		put_quoted(out, " separator ", rule->separator);
+	if (!span_eq(rule_regex(rule), SPAN(RULE_REGEX)))
+		put_quoted(out, " =~ ", rule->regex);
+	if (rule->modulus > 0)
+		buf_printf(out, " %% %llu", (unsigned long long)rule->modulus);
+	if (rule->target_label && rule->target_label[0])
+		buf_printf(out, " -> %s", escape_bytes(span_str(rule->target_label)).text);
+	if (!span_eq(rule_replacement(rule), SPAN(RULE_REPLACEMENT)))
+		put_quoted(out, " = ", rule->replacement);
+	return out->failed;
+}
+
 static bool needs_target(int action)
 {
 	return action == RELABEL_REPLACE || action == RELABEL_HASHMOD || action == RELABEL_LOWERCASE ||

@@ -107,6 +107,10 @@ struct discover_dropped {
 };
 const struct discover_dropped *discover_dropped(const struct discover *discover, size_t *ret_count);
 
+/* All that is refused now, in the order of the jobs: what `refused` has told since the configuration came, and is still so. */
+void discover_each_refusal(const struct discover *discover,
+	void (*visit)(void *arg, struct span job_name, struct labels discovered, const struct error *err), void *arg);
+
 /* Whether the core may dial this target now: a pod's own addresses as the kubelet last told them, the node's for hostNetwork pods;
  * static targets: addresses of this host; the kubelet's: that of discover_settings. A pod that has ended is not dialled: its address may be another's. 0 with ret_address, -EACCES with err ("10.0.0.9 is not an address of pod ns/name"). */
 int discover_dial_address(const struct discover *discover, const struct target *target,

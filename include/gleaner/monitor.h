@@ -45,6 +45,7 @@ struct monitor_options {
 	bool service_monitors_given, pod_monitors_given, scrape_configs_given;
 	struct monitor_selector_options service_monitor_namespaces, pod_monitor_namespaces, scrape_config_namespaces;
 	struct option_strings allow_namespaces, deny_namespaces; /* of the monitors; allow empty: all */
+	struct option_strings secret_namespaces;                 /* whose Secrets and ConfigMaps are read; for core */
 	uint64_t scrape_interval_ns;                             /* of endpoints without one */
 	struct option_objects scrape_classes;                    /* struct monitor_scrape_class */
 	struct {
@@ -217,6 +218,14 @@ struct monitor_service *const *monitor_set_services(
 	const struct monitor_set *set, struct span namespace_, size_t *ret_count);
 /* Whether any selected monitor may select Services of the namespace (services.scope: node-namespaces). */
 bool monitor_set_reaches(const struct monitor_set *set, struct span namespace_);
+
+/* Whose job this is ("serviceMonitor/ns/name/0"), for messages about it; NULL: no selected monitor's. */
+const struct monitor_endpoint *monitor_set_endpoint(
+	const struct monitor_set *set, struct span job_name, const struct monitor **ret_monitor);
+/* A JSON array, an object for each monitor: {"kind","namespace","name","selected","reason","rejected","findings":[{"field","effect","reason"}],
+ * "endpoints":[{"job","refused","rules":[text],"references":[{"kind","name","key"}]}]}; reason is absent when selected. Never a value of a
+ * Secret. 0 or out->failed. */
+int monitor_set_json(const struct monitor_set *set, struct buf *out);
 
 /* ---- store: what the watches have told ------------------------------------------------------------ */
 

@@ -34,6 +34,9 @@ struct relabel_rule {
 };
 extern const struct option_table relabel_rule_table;
 
+/* For people, on one line: `keep [a, b] =~ "x;y"`, `replace [a] =~ "(.+)" -> b = "$1"`; defaults are left out. 0 or out->failed. */
+int relabel_rule_text(const struct relabel_rule *rule, struct buf *out);
+
 struct relabel;
 /* Compiles and validates; the rules are not needed afterwards. err names the rule and what is wrong: "rule 2: regex: missing ): `(a`".
  * No rules give a NULL program. 0, -EINVAL, -ENOMEM.
