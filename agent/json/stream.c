@@ -3,7 +3,7 @@
  * yajl has no depth limit (ours is a count), its errors can quote the text (we leave that out), integers that overflow end
  * the parse (we take numbers as text). It also reads a token that was cut from its start again with every piece: a long
  * annotation in tiny chunks would keep the loop busy for minutes. So behind the first few bytes, pieces wait until there
- * is much to read.
+ * is much to read, or no more may come (of json_parse's text, which may be a Secret, no copy is made so).
  */
 #include "gleaner/json.h"
 
@@ -173,7 +173,8 @@ int json_stream_feed(struct json_stream *stream, struct span piece, struct error
 	size_t unread = stream->waiting.len + piece.len;
 	if (piece.len > stream->max_bytes - stream->bytes - stream->waiting.len) {
 		stop(stream, EMSGSIZE, "larger than allowed");
-	} else if (stream->bytes + unread <= DIRECT_BYTES || unread >= WAIT_BYTES) {
+	} else if (stream->bytes + unread <= DIRECT_BYTES || unread >= WAIT_BYTES ||
+		   stream->bytes + unread == stream->max_bytes) {
 		read_waiting(stream);
 		read_piece(stream, piece);
 	} else if (buf_span(&stream->waiting, piece) < 0) {

@@ -228,6 +228,35 @@ static void without_a_server_there_is_no_client(void **state)
 	assert_non_null(strstr(err.text, "KUBERNETES_SERVICE_HOST"));
 }
 
+static void clients_begin_at_a_random_time(void **state)
+{
+	(void)state;
+	struct fixture f;
+	uint64_t sum_ns = 0, now_ns = 100 * NS_PER_SEC;
+	fixture_init(&f);
+	fixture_answer(&f, "200 OK", "", SPAN("{}"));
+	fixture_start(&f, false);
+	f.options.startup_jitter_ns = 30 * NS_PER_SEC;
+	for (int i = 0; i < 100; i++) {
+		struct kube_api *api;
+		struct error err;
+		assert_int_equal(kube_api_new(f.loop, &f.options, test_clock(&f.clock), &api, &err), 0);
+		assert_true(api->begin_ns >= now_ns && api->begin_ns <= now_ns + 30 * NS_PER_SEC);
+		sum_ns += api->begin_ns - now_ns;
+		kube_api_free(api);
+	}
+	assert_true(sum_ns > 1000 * NS_PER_SEC && sum_ns < 2000 * NS_PER_SEC);
+	fixture_stop(&f);
+}
+
+static void without_rules_there_is_no_review(void **state)
+{
+	(void)state;
+	struct kube_review *review;
+	struct error err;
+	assert_int_equal(kube_api_may(NULL, rules, 0, on_review, NULL, &review, &err), -EINVAL);
+}
+
 /* ---- memory ------------------------------------------------------------------------------- */
 
 static int begin_calls(void *arg)
@@ -266,6 +295,8 @@ int main(void)
 		cmocka_unit_test(a_call_that_is_freed_tells_nothing),
 		cmocka_unit_test(missing_rules_are_yaml_to_add),
 		cmocka_unit_test(a_review_that_fails_says_so),
+		cmocka_unit_test(without_rules_there_is_no_review),
+		cmocka_unit_test(clients_begin_at_a_random_time),
 		cmocka_unit_test(the_server_is_that_of_the_environment),
 		cmocka_unit_test(a_server_that_is_no_address_is_refused),
 		cmocka_unit_test(without_a_server_there_is_no_client),

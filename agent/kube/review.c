@@ -74,6 +74,8 @@ int kube_api_may(struct kube_api *api, const struct kube_rule *rules, size_t cou
 	void (*done)(void *arg, const bool *missing, const struct error *err), void *arg,
 	struct kube_review **ret_review, struct error *err)
 {
+	if (count == 0)
+		return error_set(err, EINVAL, "access review: no rules");
 	struct kube_review *review = calloc(1, sizeof(*review));
 	bool *missing = calloc(count, sizeof(*missing));
 	if (!review || !missing) {
