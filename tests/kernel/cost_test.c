@@ -2,6 +2,11 @@
  * docs/ebpf.md, with more rows, is printed by cost_bench.c. */
 #include "measure.h"
 
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 /* The first rows of each architecture that tell most. */
 static const struct scenario scenarios[] = {
 	{"thread", TRUTH_THREAD, 200, KEPT},
@@ -145,6 +150,46 @@ static void nothing_breaks_when_all_shared_memory_is_vandalised(void **state)
 	bench_stop(&bench);
 }
 
+static long resident_pages(pid_t pid)
+{
+	char path[64];
+	long pages = -1;
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	FILE *file = fopen(path, "r");
+	if (!file || fscanf(file, "%*d %ld", &pages) != 1)
+		pages = -1;
+	if (file)
+		fclose(file);
+	return pages;
+}
+
+/* bench_stop asserts that no connection found a map full. */
+static void ten_thousand_connections_leave_no_trace(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_start(&bench, NULL);
+	const struct linger reset = {1, 0};
+	int listener = netns_socket(&bench.netns, AF_INET, 0);
+	listen_on(listener, AF_INET, bench.next_port);
+	long before = resident_pages(bench.loader.pid);
+	assert_true(before > 0);
+	for (int i = 0; i < 10000; i++) {
+		int fd = connect_measured(&bench, bench.next_port), accepted = accept(listener, NULL, NULL);
+		assert_true(accepted >= 0);
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		close(fd);
+		close(accepted);
+	}
+	close(listener);
+	assert_int_equal(resident_pages(bench.loader.pid), before);
+	bench.next_port++;
+	const struct scenario after = {"thread", TRUTH_THREAD, 500, KEPT};
+	struct result result = run_beside(&bench, &after, NULL);
+	assert_int_equal(result.recognised, result.scrapes);
+	bench_stop(&bench);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -152,6 +197,7 @@ int main(void)
 		cmocka_unit_test(the_same_holds_with_the_programs_for_older_kernels),
 		cmocka_unit_test(vandalised_slots_harm_no_other),
 		cmocka_unit_test(nothing_breaks_when_all_shared_memory_is_vandalised),
+		cmocka_unit_test(ten_thousand_connections_leave_no_trace),
 	};
 	int skipped = kernel_ready();
 	return skipped ? skipped : cmocka_run_group_tests(tests, NULL, NULL);
