@@ -59,6 +59,7 @@ static void stop_requested(void *arg)
 	log_info(&core->log, "stopping: flushing");
 	core->stopping = true;
 	core->stop_by_ns = clock_mono(&core->clock) + STOP_TIMEOUT_NS;
+	secrets_disconnect(core);
 	sources_free(core->sources);
 	core->sources = NULL;
 	telemetry_stop(core);
@@ -117,6 +118,7 @@ static void adopt_sources(struct core *core, struct settings *settings, struct s
 {
 	if (sources == core->sources)
 		return;
+	secrets_disconnect(core);
 	sources_free(core->sources);
 	if (core->sources_settings != core->settings)
 		settings_free(core->sources_settings);
@@ -165,6 +167,7 @@ static void adopt(struct core *core, struct settings *settings, struct sources *
 			      strcmp(old->service_name, settings->service_name) == 0 && sources == core->sources;
 	adopt_sources(core, settings, sources);
 	core->settings = settings;
+	secrets_configured(core);
 	rotate_all(core);
 	log_configure(&core->log, (enum log_level)settings->log.level, (enum log_format)settings->log.format);
 	if (!same_telemetry)
@@ -271,6 +274,8 @@ static int start_parts(struct core *core, struct error *err)
 		return error_wrap(err, -result, "start scrapers");
 	result = discover_configure(core->discover, &discovery, err);
 	if (result == 0)
+		result = secrets_start(core);
+	if (result == 0)
 		result = sources_start(core, settings, &core->sources, err);
 	core->sources_settings = settings;
 	if (result == 0)
@@ -304,6 +309,7 @@ static void core_done(struct core *core)
 	telemetry_stop(core);
 	trials_stop(core);
 	rotate_stop(core);
+	secrets_free(core->secrets);
 	sources_free(core->sources);
 	workers_free(core);
 	costs_done(core);

@@ -521,6 +521,21 @@ void credentials_refused(struct credentials *credentials, const struct credentia
 	wake(credentials);
 }
 
+void credentials_disconnect(struct credentials *credentials)
+{
+	const struct map_slot *slot;
+	for (size_t i = 0; (slot = map_next(&credentials->objects, &i));) {
+		struct object *object = slot->value;
+		if (!object->call)
+			continue;
+		credentials->source.cancel(object->call);
+		object->call = NULL;
+		object->due_ns = clock_mono(&credentials->clock);
+	}
+	credentials->in_flight = 0;
+	wake(credentials);
+}
+
 void credentials_stats(const struct credentials *credentials, struct credentials_stats *ret_stats)
 {
 	const struct map_slot *slot;

@@ -53,6 +53,8 @@ int credentials_allow(struct credentials *credentials, const struct option_strin
  *   returns  1 with ret_value, valid until the loop runs again; 0 with err, a sentence that names the object and the key; -ENOMEM */
 int credentials_get(struct credentials *credentials, const struct credentials_reference *reference,
 	struct span *ret_value, struct error *err);
+/* Requests under way are cancelled, their objects due again at once. */
+void credentials_disconnect(struct credentials *credentials);
 /* A target answered 401 or 403 to what came of it: fetched again soon. While that brings nothing new, at most after 10 s, 20 s, ... 5
  * minutes. */
 void credentials_refused(struct credentials *credentials, const struct credentials_reference *reference);

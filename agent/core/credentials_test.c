@@ -364,6 +364,19 @@ static void few_requests_are_under_way_at_a_time(void **state)
 	/* Whatever is under way in the end is cancelled. */
 }
 
+static void what_was_cancelled_is_asked_again(void **state)
+{
+	struct scene *scene = *state;
+	assert_none(scene, secret("login", "user"), "Secret shop/login: not read yet");
+	run_after(scene, 0);
+	assert_int_equal(scene->call_count, 1);
+	credentials_disconnect(scene->credentials);
+	scene->call_count = 0;
+	run_after(scene, 0);
+	answer(scene, "secrets shop/login", 200, LOGIN);
+	assert_value(scene, secret("login", "user"), "admin");
+}
+
 static int attempt(void *arg)
 {
 	(void)arg;
@@ -401,6 +414,7 @@ int main(void)
 		TEST(values_that_are_no_base64_or_too_large_are_none),
 		TEST(what_nobody_needs_any_more_is_forgotten),
 		TEST(few_requests_are_under_way_at_a_time),
+		TEST(what_was_cancelled_is_asked_again),
 		cmocka_unit_test(running_out_of_memory_fails_cleanly),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

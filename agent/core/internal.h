@@ -18,6 +18,7 @@
 #include "gleaner/status.h"
 #include "gleaner/wire.h"
 #include "probes.h"
+#include "secrets.h"
 #include "settings.h"
 #include "sources.h"
 #include "trials.h"
@@ -104,7 +105,8 @@ struct core {
 	bool stopping;
 	uint64_t stop_by_ns; /* monotonic; while stopping */
 
-	struct http *http;       /* for the kubelet */
+	struct http *http; /* for the kubelet */
+	struct secrets *secrets;
 	struct sources *sources; /* NULL while stopping */
 	struct settings *
 		sources_settings; /* what they borrow: the present ones, or those before a reload that left them alone */

@@ -108,6 +108,7 @@ static void scrape_again(struct core *core, const struct core_target *target)
 static void unauthorized(struct core *core, struct core_target *target)
 {
 	struct core_job *known = target->job;
+	secrets_refused(core, known->job);
 	uint64_t now_ns = clock_mono(&core->clock);
 	if (!known->job->credentials->files || now_ns - known->refused_ns < REFUSED_AGAIN_NS)
 		return;

@@ -165,7 +165,7 @@ static int set_authorization(struct target_credentials *credentials, const struc
 	return result == -ENOMEM ? error_set(err, ENOMEM, "out of memory") : result;
 }
 
-struct target_credentials *credentials_empty(void)
+struct target_credentials *target_credentials_empty(void)
 {
 	struct target_credentials *credentials = calloc(1, sizeof(*credentials));
 	if (!credentials)
@@ -232,7 +232,7 @@ static int fill(struct target_credentials *credentials, struct target_credential
 static int credentials_make(struct target_credential_files *recipe, struct span server_name,
 	struct target_credentials **ret_credentials, struct error *err)
 {
-	struct target_credentials *credentials = credentials_empty();
+	struct target_credentials *credentials = target_credentials_empty();
 	if (!credentials)
 		return error_set(err, ENOMEM, "out of memory");
 	int result = fill(credentials, recipe, server_name, err);
@@ -243,7 +243,7 @@ static int credentials_make(struct target_credential_files *recipe, struct span 
 	return result;
 }
 
-int credentials_new(
+int target_credentials_new(
 	const struct target_job_options *options, struct target_credentials **ret_credentials, struct error *err)
 {
 	const struct target_tls_options *tls = &options->tls_config;
@@ -322,7 +322,7 @@ int target_credentials_reread(const struct target_credentials *credentials, bool
 int target_credentials_rename(
 	const struct target_credentials *credentials, struct span server_name, struct target_credentials **ret_renamed)
 {
-	struct target_credentials *copy = credentials_empty();
+	struct target_credentials *copy = target_credentials_empty();
 	if (!copy)
 		return -ENOMEM;
 	const struct span from[] = {

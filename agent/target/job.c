@@ -195,7 +195,7 @@ int target_job_new(const struct target_job_options *options, const struct target
 	if (result == 0)
 		result = target_check_credentials(options, &key, err);
 	if (result == 0)
-		result = credentials_new(options, &job->credentials, err);
+		result = target_credentials_new(options, &job->credentials, err);
 	if (result == 0)
 		result = hash_content(job, options, err);
 	if (result < 0) {

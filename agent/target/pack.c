@@ -437,7 +437,7 @@ int target_job_unpack(struct span packed, struct target_job **ret_job)
 	job->refs = 1;
 	/* The bytes and what is made of them: the worst is a list of empty strings, 5 bytes and a pointer each. */
 	arena_init(&job->arena, (size_t)TARGET_PACKED_MAX * 8);
-	job->credentials = credentials_empty();
+	job->credentials = target_credentials_empty();
 	struct reader reader = reader_init(packed, &job->arena);
 	int result = job->credentials ? take_job(&reader, job) : -ENOMEM;
 	if (result < 0)
