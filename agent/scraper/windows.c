@@ -5,8 +5,9 @@
  *   last byte came     windows_sent        3 ms: BPF's window closes; 5 ms: process clock; WIRE_COST
  *   connection closes  windows_closing     WIRE_SLOT_CLOSED, once its window is told
  *
- * One window per process at a time: a request to a pod that has a window open is not measured, and the open one is marked COST_SHARED,
- * since the process works for both. (Two ports of a pod are seldom due within the same milliseconds, and a tick does not wait.)
+ * One window per process at a time: a request to a pod that has a window open is not measured. What is measured while the process works
+ * for another request of ours is marked COST_SHARED. (Two ports of a pod are seldom due within the same milliseconds, and a tick does
+ * not wait.)
  * What BPF says is believed when the server's socket sent as many bytes as ours received; the kernel counts both.
  * Failure: whatever goes wrong, the scrape is not measured, and nothing else happens.
  */
@@ -39,7 +40,7 @@ enum phase {
 
 struct connection {
 	struct windows *windows;
-	struct connection *next, **link; /* in windows->open, from PHASE_OPEN to PHASE_READS */
+	struct connection *next, **link; /* in windows->active, unless PHASE_IDLE */
 	struct loop_timer *timer;
 	int fd;             /* -1: closed */
 	uint32_t slot, map; /* of which maps; 0: there were none */
@@ -100,6 +101,7 @@ static void slot_closed(struct windows *windows, uint32_t slot, uint32_t map)
 		scraper_fail(windows->scraper, "slot", result);
 }
 
+/* It is not in use any more. */
 static void forget_window(struct connection *connection)
 {
 	loop_timer_cancel(connection->timer);
@@ -222,12 +224,11 @@ void windows_closing(struct windows *windows, int fd)
 /* Windows on the earlier maps are lost. */
 static void leave_maps(struct windows *windows)
 {
-	for (struct connection *connection = windows->open, *next; connection; connection = next) {
+	for (struct connection *connection = windows->active, *next; connection; connection = next) {
 		next = connection->next;
-		bool in_flight = connection->phase == PHASE_OPEN;
-		forget_window(connection);
-		connection->phase = PHASE_BUSY;
-		if (!in_flight)
+		if (connection->phase == PHASE_OPEN)
+			connection->phase = PHASE_BUSY;
+		else if (connection->phase != PHASE_BUSY)
 			connection_idle(connection);
 	}
 	/* One that had no request yet is about to have one. */
@@ -258,11 +259,11 @@ void windows_take_map(struct windows *windows, const struct wire_cost_map *map, 
 
 void windows_done(struct windows *windows)
 {
-	while (windows->open)
-		connection_free(windows->open);
 	for (size_t fd = 0; fd < windows->fd_cap; fd++)
 		if (windows->by_fd[fd])
 			connection_free(windows->by_fd[fd]);
+	while (windows->active) /* closed ones whose window is not told */
+		connection_free(windows->active);
 	free(windows->by_fd);
 	map_done(&windows->by_ends);
 	cost_unmap(&windows->cost);
@@ -280,15 +281,16 @@ static uint64_t place_of(const struct target *target)
 	return hash_bytes(target->host, target->port);
 }
 
-/* Whether a window of the same process is open; it is marked. */
-static bool disturbs(struct windows *windows, uint64_t place)
+/* Whether a window of the same process is open. Whatever is measured while the process works for two is marked. */
+static bool disturbs(struct connection *connection)
 {
 	bool found = false;
-	for (struct connection *other = windows->open; other; other = other->next) {
-		if (other->place != place)
+	for (struct connection *other = connection->windows->active; other; other = other->next) {
+		if (other == connection || other->place != connection->place)
 			continue;
 		other->cost.flags |= COST_SHARED;
-		found = true;
+		connection->cost.flags |= COST_SHARED;
+		found |= other->phase != PHASE_BUSY;
 	}
 	return found;
 }
@@ -390,11 +392,6 @@ static void window_open(struct connection *connection, const struct target *targ
 		cost->read_before_ns = now_of(windows);
 	}
 	connection->phase = PHASE_OPEN;
-	connection->next = windows->open;
-	connection->link = &windows->open;
-	if (connection->next)
-		connection->next->link = &connection->next;
-	windows->open = connection;
 	cost_open(&windows->cost, connection->slot, target->port, now_of(windows));
 }
 
@@ -410,12 +407,18 @@ struct connection *windows_send(struct windows *windows, const struct http_endpo
 		window_close(connection);
 	if (connection->phase == PHASE_READS)
 		window_end(connection);
+	forget_window(connection);
 	bool measurable = windows->cost.slots && connection->slot != WIRE_NO_SLOT && connection->map == windows->map;
 	connection->phase = PHASE_BUSY;
 	connection->cost = (struct wire_cost){.key = key, .tick_ns = tick_ns, .new_connection = !connection->used};
 	connection->used = true;
 	connection->place = place_of(target);
-	if (!disturbs(windows, connection->place) && measurable)
+	connection->next = windows->active;
+	connection->link = &windows->active;
+	if (connection->next)
+		connection->next->link = &connection->next;
+	windows->active = connection;
+	if (!disturbs(connection) && measurable)
 		window_open(connection, target, server_tgid);
 	return connection;
 }

@@ -23,7 +23,7 @@ struct windows {
 	struct map by_ends; /* "local port remote port" -> struct connection; all that are not closed */
 	struct connection **by_fd;
 	size_t fd_cap;
-	struct connection *open; /* whose window is open; linked */
+	struct connection *active; /* with a request in flight or a window open; linked */
 };
 
 void windows_init(struct windows *windows, struct scraper *scraper);

@@ -357,6 +357,29 @@ static void two_windows_of_one_pod_do_not_overlap(void **state)
 	await(scene, 1, 1);
 }
 
+/* The first one is not measured; the second one is, with a mark. */
+static void a_window_beside_another_request_is_marked(void **state)
+{
+	struct scene *scene = *state;
+	int measured = scene->client, server = scene->server;
+	connect_client(scene, WIRE_NO_SLOT);
+	struct connection *first = send_over(scene, scene->client);
+	int unmeasured = scene->client, its_server = scene->server;
+	scene->client = measured;
+	scene->server = server;
+	windows_sent(scrape(scene), true);
+	await(scene, 1, 0);
+	assert_int_equal(scene->cost.measured, 1);
+	assert_int_equal(scene->cost.flags, COST_SHARED);
+	windows_sent(first, true);
+	windows_sent(scrape(scene), true);
+	await(scene, 2, 0);
+	assert_int_equal(scene->cost.flags, 0);
+	windows_closing(&scene->scraper.windows, unmeasured);
+	close(unmeasured);
+	close(its_server);
+}
+
 static void windows_of_two_pods_may_overlap(void **state)
 {
 	struct scene *scene = *state;
@@ -451,6 +474,7 @@ int main(void)
 		TEST(a_request_that_fails_costs_nothing),
 		TEST(the_next_request_ends_a_window_early),
 		TEST(two_windows_of_one_pod_do_not_overlap),
+		TEST(a_window_beside_another_request_is_marked),
 		TEST(windows_of_two_pods_may_overlap),
 		TEST(a_connection_without_a_slot_is_not_measured),
 		TEST(connections_of_earlier_maps_are_given_up),
