@@ -367,7 +367,6 @@ int core_run(const struct core_options *options)
 		.clock = clock_system(),
 		.options = options,
 		.get_environment = options->get_environment,
-		.kubelet_log.interval_ns = 30 * NS_PER_SEC,
 		.last_reload_ok = true};
 	core->started_wall_ns = core->last_reload_wall_ns = clock_wall(&core->clock);
 	buf_init(&problems, 1 << 20);

@@ -134,7 +134,7 @@ struct core {
 	struct core_totals totals;
 	uint64_t reloads, reload_failures, last_reload_wall_ns;
 	bool last_reload_ok;
-	struct log_limit refused_log, scrape_log, kubelet_log, dial_log;
+	struct log_limit refused_log, scrape_log, dial_log;
 };
 
 /* ---- targets.c: discovery's differences -> scrapers ---------------------------------- */

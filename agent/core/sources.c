@@ -11,7 +11,7 @@
 
 static void on_pods(void *arg, struct kube_pods *pods)
 {
-	struct core *core = arg;
+	struct core *core = ((struct sources *)arg)->core;
 	size_t before = core->targets.count;
 	int result = discover_pods(core->discover, pods);
 	probes_pods(core, pods);
@@ -24,15 +24,21 @@ static void on_pods(void *arg, struct kube_pods *pods)
 
 static void on_chosen(void *arg, const char *source, const char *why, bool alarming)
 {
-	struct core *core = arg;
+	struct core *core = ((struct sources *)arg)->core;
 	log_write(&core->log, alarming ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "pods are learned from %s%s%s%s", source,
 		*why ? " (" : "", why, *why ? ")" : "");
 }
 
 static void on_failed(void *arg, const char *source, const struct error *err, uint64_t next_ns)
 {
-	struct core *core = arg;
-	if (!log_allowed(&core->kubelet_log, clock_mono(&core->clock)))
+	struct sources *sources = arg;
+	struct core *core = sources->core;
+	size_t i = 0;
+	while (i + 1 < KUBE_SOURCES_MAX && sources->failures[i].name && strcmp(sources->failures[i].name, source) != 0)
+		i++;
+	sources->failures[i].name = source;
+	sources->failures[i].limit.interval_ns = 30 * NS_PER_SEC;
+	if (!log_allowed(&sources->failures[i].limit, clock_mono(&core->clock)))
 		return;
 	if (next_ns > 0)
 		log_warn(&core->log, "%s: %s; no target is lost by that, next try in %s", source, err->text,
@@ -53,7 +59,7 @@ int sources_start(struct core *core, const struct settings *settings, struct sou
 	if (settings->kubernetes.api_server)
 		result = kube_api_new(core->loop, &settings->kubernetes, core->clock, &sources->api, err);
 	const struct kube_source_settings from = {&settings->pods, &settings->kubelet, sources->api};
-	const struct kube_source_events events = {on_pods, on_chosen, on_failed, core};
+	const struct kube_source_events events = {on_pods, on_chosen, on_failed, sources};
 	if (result == 0 && kube_source_wanted(&from))
 		result = kube_source_new(core->loop, core->http, &from, core->clock, events, &sources->source, err);
 	if (result < 0) {

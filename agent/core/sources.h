@@ -11,6 +11,10 @@ struct sources {
 	struct core *core;
 	struct kube_api *api;       /* NULL: no API server is known */
 	struct kube_source *source; /* NULL: no pods are discovered */
+	struct {
+		const char *name; /* NULL: free */
+		struct log_limit limit;
+	} failures[KUBE_SOURCES_MAX]; /* each source's are said for themselves */
 };
 
 /* Starts what the settings ask for; pods go to discovery as they come. 0, or -errno with err. */
