@@ -19,6 +19,7 @@ from harness.cluster import apply, get, kubectl
 from harness.table import Table
 from node.process import wait_until
 
+WALK_THROUGH = os.path.join(cluster.ROOT, "deploy/walk-through")
 MANIFESTS = os.path.join(HERE, "manifests")
 ACCOUNT = "system:serviceaccount:gleaner:gleaner"
 LEAVING = 25  # seconds: with polls, a pod is gone when two in a row do not list it
@@ -28,7 +29,7 @@ GATEWAY = gateway.Gateway()
 
 def prepare():
     GATEWAY.start()
-    apply(os.path.join(MANIFESTS, "seed.yaml"))
+    apply(os.path.join(WALK_THROUGH, "app.yaml"))
     apply(os.path.join(MANIFESTS, "annotated.yaml"))
     cluster.rolled_out("deployment/my-app", "default")
     cluster.rolled_out("deployment/web", "shop")
@@ -74,6 +75,12 @@ class ManifestsTest(Installed):
                 # The namespace is not changed by a dry run, so it warns of what needs a privileged one.
                 self.assertEqual([line for line in said.splitlines() if "Warning" in line and "would violate PodSecurity" not in line], [])
                 self.assertIn("daemonset.apps/gleaner", said)
+
+    def test_api_server_accepts_the_gateway_of_the_walk_through(self):
+        kubectl("create", "namespace", "observability")
+        said = kubectl("apply", "--dry-run=server", "-f", os.path.join(WALK_THROUGH, "gateway.yaml"), warnings=True)
+        for what in ("configmap", "deployment.apps", "service"):
+            self.assertIn(f"{what}/otel-collector created (server dry run)", said)
 
     def test_podsecurity_restricted_admits_the_base_and_nothing_more(self):
         self.assertEqual(get("namespace", "gleaner")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted")
