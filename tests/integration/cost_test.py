@@ -28,6 +28,7 @@ BINARY, NODE = None, None  # set once, by main
 CAPABILITIES = ("bpf", "perfmon")
 KILLS = 15
 MEASURED = "gleaner_probe_cost_measured_total"
+COUNTERS = ("measured", "unmatched", "mismatch", "no_slot", "reaped", "deaf")
 
 
 def attaches():
@@ -79,13 +80,12 @@ class CostTest(unittest.TestCase):
 
     def measured_now(self, seconds=5):
         """What happened meanwhile, of some counters."""
-        names = ("measured", "unmatched", "mismatch", "no_slot", "reaped", "deaf")
+        names = {name: f"gleaner_probe_cost_{name}_total" for name in COUNTERS}
+        names["scrapes"] = "gleaner_scrapes_total"
         before = self.agent.metrics()
         time.sleep(seconds)
         after = self.agent.metrics()
-        found = {name: after[f"gleaner_probe_cost_{name}_total"] - before[f"gleaner_probe_cost_{name}_total"] for name in names}
-        found["scrapes"] = after["gleaner_scrapes_total"] - before["gleaner_scrapes_total"]
-        return found
+        return {name: after[metric] - before[metric] for name, metric in names.items()}
 
     def assert_all_measured(self, seconds=5):
         found = self.measured_now(seconds)
@@ -93,7 +93,7 @@ class CostTest(unittest.TestCase):
         self.assertGreaterEqual(found["scrapes"], self.targets * (seconds - 1))
         # What is under way at either end; and two ports of one pod that are due at once.
         self.assertGreaterEqual(found["measured"], found["scrapes"] - 2)
-        for name in ("unmatched", "mismatch", "no_slot", "reaped", "deaf"):
+        for name in COUNTERS[1:]:
             self.assertEqual(found[name], 0, name)
 
     def leave_all(self):
