@@ -171,13 +171,33 @@ static void assert_explained(const char *name)
 	buf_done(&out);
 }
 
+static void monitors_are_selected_in_any_spelling(void **state)
+{
+	(void)state;
+	struct settings *settings = load("good-everything.yaml", NULL);
+	const struct monitor_options *monitors = &settings->monitors;
+	assert_true(monitors->enabled && monitors->kubelet_service);
+	assert_true(monitors->service_monitors_given && monitors->pod_monitors_given);
+	assert_false(monitors->scrape_configs_given);
+	assert_int_equal(monitors->service_monitors.match_labels.count, 0);
+	assert_string_equal(monitors->pod_monitors.match_labels.items[0].value, "shop");
+	const struct monitor_expression_options *expression = monitors->pod_monitor_namespaces.match_expressions.items;
+	assert_int_equal(expression->operator_, MONITOR_NOT_IN);
+	assert_true(monitor_options_need_namespaces(monitors));
+	assert_int_equal(monitors->services.scope, MONITOR_SCOPE_NODE_NAMESPACES);
+	settings_free(settings);
+	settings = load("good-endpoint.yaml", NULL);
+	assert_false(settings->monitors.enabled);
+	settings_free(settings);
+}
+
 static void broken_files_are_explained(void **state)
 {
 	(void)state;
 	const char *const names[] = {"01-mistyped-keys", "02-wrong-types", "03-timeout-longer-than-interval",
 		"04-same-job-twice", "05-relabel-rules", "06-target-on-another-host", "07-nowhere-to-send",
 		"08-indentation", "09-yaml-extras", "10-of-prometheus-and-the-collector", "11-misplaced-keys",
-		"12-environment"};
+		"12-environment", "13-monitors"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		assert_explained(names[i]);
 }
@@ -322,6 +342,7 @@ int main(void)
 		cmocka_unit_test_setup(an_object_that_is_written_otherwise_may_be_the_same, enter_golden),
 		cmocka_unit_test_setup(broken_resource_attributes_are_ignored_with_a_warning, enter_golden),
 		cmocka_unit_test_setup(file_that_cannot_be_read_is_named, enter_golden),
+		cmocka_unit_test_setup(monitors_are_selected_in_any_spelling, enter_golden),
 		cmocka_unit_test_setup(broken_files_are_explained, enter_golden),
 		cmocka_unit_test_setup(files_of_the_exporter_have_to_be_there, enter_golden),
 		cmocka_unit_test_setup(good_files_are_summed_up, enter_golden),

@@ -88,11 +88,10 @@ static void add_configured(struct rules *rules, struct option_objects configured
 /* prefix + name with all characters but [a-zA-Z0-9_] turned into '_'. */
 static const char *label(struct rules *rules, const char *prefix, const char *name)
 {
-	size_t prefix_len = strlen(prefix), len = prefix_len;
-	char *text = read_alloc(rules->reader, prefix_len + strlen(name) + 1);
+	char *text = read_alloc(rules->reader, strlen(prefix) + strlen(name) + 1);
 	if (!text)
 		return NULL;
-	memcpy(text, prefix, prefix_len);
+	size_t len = (size_t)(stpcpy(text, prefix) - text);
 	for (size_t at = 0; name[at];) {
 		char c = name[at];
 		bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';

@@ -1,6 +1,7 @@
 /* Objects from JSON with single quotes, and a job's rules as text, for the tests of this folder. */
 #pragma once
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "gleaner/monitor.h"

@@ -181,6 +181,24 @@ static uint64_t object_hash(const struct object *object)
 	return object->service ? object->service->hash : object->of_namespace->hash;
 }
 
+/* Its place in the map. */
+static int object_name(struct object *object)
+{
+	struct span name;
+	if (object->monitor) {
+		object->namespace_ = object->monitor->namespace_;
+		name = object->monitor->name;
+	} else if (object->service) {
+		object->namespace_ = object->service->namespace_;
+		name = object->service->name;
+	} else {
+		object->namespace_ = SPAN("");
+		name = object->of_namespace->name;
+	}
+	object->key = key_of(object->namespace_, name);
+	return object->key ? 0 : -ENOMEM;
+}
+
 static int object_new(const struct monitor_store *store, enum monitor_resource resource, const struct json *json,
 	struct object **ret_object, struct error *err)
 {
@@ -190,17 +208,8 @@ static int object_new(const struct monitor_store *store, enum monitor_resource r
 	object->resource = resource;
 	object->generation = store->generation;
 	int result = object_parse(store, object, json, err);
-	struct span name = SPAN_NONE;
-	if (result == 0) {
-		name = object->monitor   ? object->monitor->name
-		       : object->service ? object->service->name
-					 : object->of_namespace->name;
-		object->namespace_ = object->monitor   ? object->monitor->namespace_
-				     : object->service ? object->service->namespace_
-						       : SPAN("");
-		object->key = key_of(object->namespace_, name);
-		result = object->key ? 0 : error_set(err, ENOMEM, "out of memory");
-	}
+	if (result == 0)
+		result = object_name(object) < 0 ? error_set(err, ENOMEM, "out of memory") : 0;
 	if (result < 0) {
 		object_free(object);
 		return result;
