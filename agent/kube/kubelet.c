@@ -16,9 +16,10 @@
 #include <stdlib.h>
 
 #define CONNECT_TIMEOUT_NS (5 * NS_PER_SEC)
-/* A pod is missing: asked again so soon, so that one that has really gone is gone within 15 s. A kubelet that has just started lists all
- * that it runs after a second or two. */
-#define CONFIRM_NS (3 * NS_PER_SEC)
+/* A pod is missing: asked again so soon, so that one that has really gone is gone within 15 s. On a new connection the kubelet may have
+ * just started, and then lists all that it runs only after a second or two. */
+#define CONFIRM_NS         NS_PER_SEC
+#define CONFIRM_STARTED_NS (5 * NS_PER_SEC)
 
 enum { REFUSAL_MAX = 256 }; /* bytes of an error body that are shown */
 
@@ -93,7 +94,7 @@ static void expire(void *arg)
 		publish(kubelet);
 }
 
-static void poll_succeeded(struct kube_kubelet *kubelet, struct kube_pods *pods)
+static void poll_succeeded(struct kube_kubelet *kubelet, struct kube_pods *pods, bool new_connection)
 {
 	uint64_t now_ns = clock_mono(&kubelet->clock);
 	bool changed;
@@ -114,7 +115,8 @@ static void poll_succeeded(struct kube_kubelet *kubelet, struct kube_pods *pods)
 		 deadline_ns = kube_view_deadline(&kubelet->view);
 	if (deadline_ns > 0) {
 		loop_timer_set(kubelet->expire_timer, deadline_ns - now_ns);
-		delay_ns = delay_ns < CONFIRM_NS ? delay_ns : CONFIRM_NS;
+		uint64_t confirm_ns = new_connection ? CONFIRM_STARTED_NS : CONFIRM_NS;
+		delay_ns = delay_ns < confirm_ns ? delay_ns : confirm_ns;
 	} else {
 		loop_timer_cancel(kubelet->expire_timer);
 	}
@@ -198,7 +200,7 @@ static void on_done(void *arg, const struct http_response *response)
 		poll_failed(kubelet, 200, KUBE_FAILURE_TRANSIENT, &err);
 		return;
 	}
-	poll_succeeded(kubelet, pods);
+	poll_succeeded(kubelet, pods, !response->reused_connection);
 }
 
 /* ---- the start of a poll -------------------------------------------------------------- */

@@ -25,7 +25,7 @@
 #define COLLECT_NS (20 * NS_PER_MS)
 
 #define RETRY_NS        (100 * NS_PER_MS)
-#define RETRY_LIMIT_NS  (10 * NS_PER_SEC)
+#define RETRY_LIMIT_NS  (5 * NS_PER_SEC)
 #define ABSENT_LIMIT_NS (60 * NS_PER_SEC)
 /* A stream that lived for so long was a good one: the next failure is the first again. */
 #define GOOD_STREAM_NS (10 * NS_PER_SEC)

@@ -9,7 +9,7 @@ struct kube_pods_api_options { /* copied, but for the texts */
 	uint64_t first_timeout_ns, ping_interval_ns, ping_timeout_ns; /* as in grpc_request; 0: the usual */
 };
 
-/* Connects as soon as the loop runs, and again whenever the stream has ended: after 100 ms, then twice as long each time, up to 10 s, or up
+/* Connects as soon as the loop runs, and again whenever the stream has ended: after 100 ms, then twice as long each time, up to 5 s, or up
  * to a minute while there has never been a stream and there is no such socket. `failed` is called for each. */
 struct kube_pods_api;
 int kube_pods_api_new(struct loop *loop, const struct kube_pods_api_options *options, struct clock clock,
