@@ -47,7 +47,8 @@ static int fill(const struct monitor_reference *reference, const struct monitor_
 	if (!copy)
 		return -ENOMEM;
 	*place(options, reference->use) = copy;
-	options->basic_auth_given = options->basic_auth_given || reference->use == MONITOR_PASSWORD;
+	options->basic_auth_given =
+		options->basic_auth_given || reference->use == MONITOR_USERNAME || reference->use == MONITOR_PASSWORD;
 	options->authorization_given = options->authorization_given || reference->use == MONITOR_CREDENTIALS;
 	return 1;
 }
@@ -58,11 +59,15 @@ int monitor_endpoint_options(const struct monitor_endpoint *endpoint, const stru
 	struct target_job_options options = endpoint->options;
 	if (endpoint->authorization_type && endpoint->authorization_type[0])
 		options.authorization.type = endpoint->authorization_type;
+	int all = 1;
+	/* All are asked for, also after one that is not known: they are fetched together then. err is of the first. */
 	for (size_t i = 0; i < endpoint->reference_count; i++) {
-		int result = fill(&endpoint->references[i], secrets, arena, &options, err);
-		if (result <= 0)
+		int result = fill(&endpoint->references[i], secrets, arena, &options, all == 1 ? err : NULL);
+		if (result < 0)
 			return result;
+		all = all == 1 ? result : all;
 	}
-	*ret_options = options;
-	return 1;
+	if (all == 1)
+		*ret_options = options;
+	return all;
 }

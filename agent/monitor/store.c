@@ -1,4 +1,4 @@
-/* What the watches have told, by kind, namespace and name; and the sets that are built of it. An object is parsed once, when it
+/* What the watches have told, by name and by uid; and the sets that are built of it. An object is parsed once, when it
  * comes; sets share it.
  *
  * Failure modes: memory and objects without a name; what was there before stays.
@@ -11,7 +11,7 @@
 enum { OBJECTS_MAX = 1 << 20 }; /* of a resource */
 
 struct namespace_ {
-	struct span name;
+	struct span name, uid;
 	struct labels labels;
 	uint64_t hash;
 	struct arena arena;
@@ -19,27 +19,17 @@ struct namespace_ {
 
 struct object {
 	enum monitor_resource resource;
-	struct span namespace_; /* "" of a Namespace */
-	uint64_t generation;    /* of the list or event that brought it last */
-	char *key;              /* "namespace/name" */
+	struct span namespace_, uid; /* namespace_: "" of a Namespace */
+	char *key;                   /* "namespace/name" */
 	struct monitor *monitor;
 	struct monitor_service *service;
 	struct namespace_ *of_namespace;
 };
 
-/* A list that was begun for a namespace and is not complete. */
-struct open_list {
-	enum monitor_resource resource;
-	char *namespace_;
-	uint64_t generation;
-	struct open_list *next;
-};
-
 struct monitor_store {
 	const struct monitor_options *options;
-	uint64_t salt, generation;
-	struct map objects[MONITOR_RESOURCES];
-	struct open_list *lists;
+	uint64_t salt;
+	struct map objects[MONITOR_RESOURCES], by_uid[MONITOR_RESOURCES];
 	struct monitor_selector selectors[MONITOR_KINDS], namespace_selectors[MONITOR_KINDS];
 	struct arena arena;
 };
@@ -69,8 +59,10 @@ int monitor_store_new(const struct monitor_options *options, struct monitor_stor
 	store->options = options;
 	store->salt = hash_seed();
 	arena_init(&store->arena, 4 << 20);
-	for (size_t i = 0; i < MONITOR_RESOURCES; i++)
+	for (size_t i = 0; i < MONITOR_RESOURCES; i++) {
 		map_init(&store->objects[i], OBJECTS_MAX);
+		map_init(&store->by_uid[i], OBJECTS_MAX);
+	}
 	if (read_selectors(store) < 0) {
 		monitor_store_free(store);
 		return -ENOMEM;
@@ -98,12 +90,6 @@ static void object_free(struct object *object)
 	free(object);
 }
 
-static void list_free(struct open_list *list)
-{
-	free(list->namespace_);
-	free(list);
-}
-
 void monitor_store_free(struct monitor_store *store)
 {
 	if (!store)
@@ -113,11 +99,7 @@ void monitor_store_free(struct monitor_store *store)
 		for (size_t at = 0; (slot = map_next(&store->objects[i], &at));)
 			object_free(slot->value);
 		map_done(&store->objects[i]);
-	}
-	while (store->lists) {
-		struct open_list *list = store->lists;
-		store->lists = list->next;
-		list_free(list);
+		map_done(&store->by_uid[i]);
 	}
 	arena_done(&store->arena);
 	free(store);
@@ -151,8 +133,11 @@ static int namespace_parse(const struct json *object, struct namespace_ **ret_na
 		return error_set(err, ENOMEM, "out of memory");
 	arena_init(&namespace_->arena, 4 << 20);
 	namespace_->hash = json_hash(labels, 0);
+	struct span uid = json_string(json_get(object, "metadata"), "uid", SPAN_NONE);
 	namespace_->name = span_of(arena_spandup(&namespace_->arena, name), name.len);
-	if (!namespace_->name.ptr || labels_of_json(&namespace_->arena, labels, SPAN_NONE, &namespace_->labels) < 0) {
+	namespace_->uid = span_of(arena_spandup(&namespace_->arena, uid), uid.len);
+	if (!namespace_->name.ptr || !namespace_->uid.ptr ||
+		labels_of_json(&namespace_->arena, labels, SPAN_NONE, &namespace_->labels) < 0) {
 		namespace_free(namespace_);
 		return error_set(err, ENOMEM, "out of memory");
 	}
@@ -187,12 +172,15 @@ static int object_name(struct object *object)
 	struct span name;
 	if (object->monitor) {
 		object->namespace_ = object->monitor->namespace_;
+		object->uid = object->monitor->uid;
 		name = object->monitor->name;
 	} else if (object->service) {
 		object->namespace_ = object->service->namespace_;
+		object->uid = object->service->uid;
 		name = object->service->name;
 	} else {
 		object->namespace_ = SPAN("");
+		object->uid = object->of_namespace->uid;
 		name = object->of_namespace->name;
 	}
 	object->key = key_of(object->namespace_, name);
@@ -206,7 +194,6 @@ static int object_new(const struct monitor_store *store, enum monitor_resource r
 	if (!object)
 		return error_set(err, ENOMEM, "out of memory");
 	object->resource = resource;
-	object->generation = store->generation;
 	int result = object_parse(store, object, json, err);
 	if (result == 0)
 		result = object_name(object) < 0 ? error_set(err, ENOMEM, "out of memory") : 0;
@@ -218,21 +205,36 @@ static int object_new(const struct monitor_store *store, enum monitor_resource r
 	return 0;
 }
 
+/* Replaces `before`, which may be NULL; on failure nothing has changed. */
+static int insert(struct monitor_store *store, struct object *object, struct object *before)
+{
+	struct map *names = &store->objects[object->resource], *uids = &store->by_uid[object->resource];
+	int result = object->uid.len > 0 ? map_put(uids, object->uid, object) : 0;
+	if (result < 0)
+		return result;
+	if (before && before->uid.len > 0 && !span_eq(before->uid, object->uid))
+		map_remove(uids, before->uid);
+	if (before)
+		map_remove(names, span_str(before->key)); /* and so the next line cannot fail */
+	result = map_put(names, span_str(object->key), object);
+	if (result < 0 && object->uid.len > 0)
+		map_remove(uids, object->uid);
+	return result;
+}
+
 int monitor_store_put(
 	struct monitor_store *store, enum monitor_resource resource, const struct json *json, struct error *err)
 {
-	struct map *map = &store->objects[resource];
 	struct object *object = NULL;
 	int result = object_new(store, resource, json, &object, err);
 	if (result < 0)
 		return result;
-	struct object *before = map_get(map, span_str(object->key));
-	if (before && object_hash(before) == object_hash(object)) {
-		before->generation = store->generation;
+	struct object *before = map_get(&store->objects[resource], span_str(object->key));
+	if (before && object_hash(before) == object_hash(object) && span_eq(before->uid, object->uid)) {
 		object_free(object);
 		return 0;
 	}
-	result = map_put(map, span_str(object->key), object);
+	result = insert(store, object, before);
 	if (result < 0) {
 		object_free(object);
 		return error_set(err, -result, "%s", result == -ENOMEM ? "out of memory" : "too many objects");
@@ -241,75 +243,42 @@ int monitor_store_put(
 	return 1;
 }
 
-bool monitor_store_remove(struct monitor_store *store, enum monitor_resource resource, const struct json *json)
+static void take_out(struct monitor_store *store, struct object *object)
 {
-	const struct json *metadata = json_get(json, "metadata");
-	struct span namespace_ =
-		resource == MONITOR_NAMESPACES ? SPAN_NONE : json_string(metadata, "namespace", SPAN_NONE);
-	char *key = key_of(namespace_, json_string(metadata, "name", SPAN_NONE));
-	struct object *object = key ? map_remove(&store->objects[resource], span_str(key)) : NULL;
-	free(key);
+	map_remove(&store->objects[object->resource], span_str(object->key));
+	if (object->uid.len > 0)
+		map_remove(&store->by_uid[object->resource], object->uid);
 	object_free(object);
+}
+
+bool monitor_store_remove(struct monitor_store *store, enum monitor_resource resource, struct span uid)
+{
+	struct object *object = map_get(&store->by_uid[resource], uid);
+	if (object)
+		take_out(store, object);
 	return object != NULL;
 }
 
-/* ---- lists --------------------------------------------------------------------------------------- */
-
-static struct open_list **find_list(struct monitor_store *store, enum monitor_resource resource, struct span namespace_)
-{
-	struct open_list **at = &store->lists;
-	while (*at && !((*at)->resource == resource && span_eq(span_str((*at)->namespace_), namespace_)))
-		at = &(*at)->next;
-	return at;
-}
-
-int monitor_store_begin(struct monitor_store *store, enum monitor_resource resource, struct span namespace_)
-{
-	struct open_list *list = *find_list(store, resource, namespace_);
-	if (!list) {
-		list = calloc(1, sizeof(*list));
-		char *copy = key_of(SPAN_NONE, namespace_);
-		if (!list || !copy) {
-			free(list);
-			free(copy);
-			return -ENOMEM;
-		}
-		memmove(copy, copy + 1, namespace_.len + 1); /* without the slash */
-		*list = (struct open_list){.resource = resource, .namespace_ = copy, .next = store->lists};
-		store->lists = list;
-	}
-	list->generation = ++store->generation;
-	return 0;
-}
-
-/* One object that the list has not brought, out of the map; NULL: none is left. */
-static struct object *take_old(struct map *map, const struct open_list *list)
+static struct object *first_in(const struct map *objects, struct span namespace_)
 {
 	const struct map_slot *slot;
-	for (size_t at = 0; (slot = map_next(map, &at));) {
+	for (size_t at = 0; (slot = map_next(objects, &at));) {
 		struct object *object = slot->value;
-		struct span namespace_ = span_str(list->namespace_);
-		if (object->generation < list->generation &&
-			(namespace_.len == 0 || span_eq(object->namespace_, namespace_)))
-			return map_remove(map, span_str(object->key));
+		if (namespace_.len == 0 || span_eq(object->namespace_, namespace_))
+			return object;
 	}
 	return NULL;
 }
 
-bool monitor_store_end(struct monitor_store *store, enum monitor_resource resource, struct span namespace_)
+bool monitor_store_forget(struct monitor_store *store, enum monitor_resource resource, struct span namespace_)
 {
-	struct open_list **at = find_list(store, resource, namespace_), *list = *at;
 	struct object *object;
-	bool changed = false;
-	if (!list)
-		return false;
-	while ((object = take_old(&store->objects[resource], list))) {
-		object_free(object);
-		changed = true;
+	bool any = false;
+	while ((object = first_in(&store->objects[resource], namespace_))) {
+		take_out(store, object);
+		any = true;
 	}
-	*at = list->next;
-	list_free(list);
-	return changed;
+	return any;
 }
 
 /* ---- sets ------------------------------------------------------------------------------------------ */

@@ -134,40 +134,48 @@ static void an_object_that_did_not_change_is_told_apart(void **state)
 	(void)state;
 	struct monitor_store *store = NULL;
 	assert_int_equal(monitor_store_new(&plain_options, &store), 0);
-	const char *service =
-		"{'metadata':{'name':'s','namespace':'n','resourceVersion':'1'},'spec':{'selector':{'a':'b'}}}";
-	put(store, MONITOR_SERVICES, service, 1);
 	put(store, MONITOR_SERVICES,
-		"{'metadata':{'name':'s','namespace':'n','resourceVersion':'2'},'spec':{'selector':{'a':'b'}},'status':"
-		"{}}",
+		"{'metadata':{'name':'s','namespace':'n','uid':'1','resourceVersion':'1'},'spec':{'selector':{'a':'b'}}"
+		"}",
+		1);
+	put(store, MONITOR_SERVICES,
+		"{'metadata':{'name':'s','namespace':'n','uid':'1','resourceVersion':'2'},'spec':{'selector':{'a':'b'}}"
+		","
+		"'status':{}}",
 		0);
-	put(store, MONITOR_SERVICES, "{'metadata':{'name':'s','namespace':'n'},'spec':{'selector':{'a':'c'}}}", 1);
+	put(store, MONITOR_SERVICES,
+		"{'metadata':{'name':'s','namespace':'n','uid':'1'},'spec':{'selector':{'a':'c'}}}", 1);
 	put(store, MONITOR_SERVICES, "{'metadata':{'namespace':'n'}}", -EINVAL);
 	put(store, MONITOR_SERVICES, "[]", -EINVAL);
-	struct arena arena;
-	arena_init(&arena, 1 << 16);
-	assert_true(monitor_store_remove(store, MONITOR_SERVICES, json_for_test(&arena, service)));
-	assert_false(monitor_store_remove(store, MONITOR_SERVICES, json_for_test(&arena, service)));
-	arena_done(&arena);
+	assert_true(monitor_store_remove(store, MONITOR_SERVICES, SPAN("1")));
+	assert_false(monitor_store_remove(store, MONITOR_SERVICES, SPAN("1")));
 	monitor_store_free(store);
 }
 
-static void what_a_list_does_not_bring_again_goes(void **state)
+static void object_made_again_takes_the_place_of_the_old_one(void **state)
+{
+	(void)state;
+	struct monitor_store *store = NULL;
+	assert_int_equal(monitor_store_new(&plain_options, &store), 0);
+	put(store, MONITOR_NAMESPACES, "{'metadata':{'name':'n','uid':'1'}}", 1);
+	put(store, MONITOR_NAMESPACES, "{'metadata':{'name':'n','uid':'2'}}", 1);
+	assert_false(monitor_store_remove(store, MONITOR_NAMESPACES, SPAN("1"))); /* told late */
+	put(store, MONITOR_NAMESPACES, "{'metadata':{'name':'n','uid':'2'}}", 0);
+	put(store, MONITOR_NAMESPACES, "{'metadata':{'name':'n'}}", 1);
+	assert_false(monitor_store_remove(store, MONITOR_NAMESPACES, SPAN("")));
+	assert_false(monitor_store_remove(store, MONITOR_NAMESPACES, SPAN("2")));
+	monitor_store_free(store);
+}
+
+static void namespace_that_is_not_watched_any_more_is_forgotten(void **state)
 {
 	(void)state;
 	struct monitor_store *store = store_with_three(&plain_options);
-	assert_int_equal(monitor_store_begin(store, MONITOR_SERVICE_MONITORS, SPAN("b")), 0);
-	put(store, MONITOR_SERVICE_MONITORS,
-		"{'metadata':{'name':'two','namespace':'b','labels':{'team':'y'}},'spec':{'selector':{},'endpoints':[{}"
-		"]}}",
-		0);
-	assert_true(monitor_store_end(store, MONITOR_SERVICE_MONITORS, SPAN("b")));
-	assert_selected(store, "a/one b/two ");
-	assert_int_equal(monitor_store_begin(store, MONITOR_SERVICE_MONITORS, SPAN("")), 0);
-	assert_true(monitor_store_end(store, MONITOR_SERVICE_MONITORS, SPAN("")));
-	assert_false(monitor_store_end(store, MONITOR_SERVICE_MONITORS, SPAN("")));
+	assert_true(monitor_store_forget(store, MONITOR_SERVICE_MONITORS, SPAN("b")));
+	assert_false(monitor_store_forget(store, MONITOR_SERVICE_MONITORS, SPAN("b")));
+	assert_selected(store, "a/one ");
+	assert_true(monitor_store_forget(store, MONITOR_SERVICE_MONITORS, SPAN("")));
 	assert_selected(store, "");
-	assert_int_equal(monitor_store_begin(store, MONITOR_SERVICES, SPAN("x")), 0); /* never ended */
 	monitor_store_free(store);
 }
 
@@ -343,11 +351,9 @@ struct lists {
 
 static int put_all(struct monitor_store *store, enum monitor_resource resource, const struct json *items)
 {
-	int result = monitor_store_begin(store, resource, SPAN(""));
+	int result = 0;
 	for (size_t i = 0; result >= 0 && i < items->count; i++)
 		result = monitor_store_put(store, resource, &items->items[i], NULL);
-	if (result >= 0)
-		monitor_store_end(store, resource, SPAN(""));
 	return result < 0 ? result : 0;
 }
 
@@ -401,7 +407,8 @@ int main(void)
 		cmocka_unit_test(labels_and_namespaces_select),
 		cmocka_unit_test(not_in_matches_where_the_key_is_absent),
 		cmocka_unit_test(an_object_that_did_not_change_is_told_apart),
-		cmocka_unit_test(what_a_list_does_not_bring_again_goes),
+		cmocka_unit_test(object_made_again_takes_the_place_of_the_old_one),
+		cmocka_unit_test(namespace_that_is_not_watched_any_more_is_forgotten),
 		cmocka_unit_test(services_of_a_namespace_lie_together),
 		cmocka_unit_test(service_selects_by_all_its_labels),
 		cmocka_unit_test(kubelet_service_is_known_by_namespace_and_label),

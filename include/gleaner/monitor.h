@@ -241,16 +241,14 @@ struct monitor_store;
 /* options live as long as the store and the sets built of it. Other options: another store, and a new list. */
 int monitor_store_new(const struct monitor_options *options, struct monitor_store **ret_store);
 void monitor_store_free(struct monitor_store *store);
-/* ADDED or MODIFIED, or an item of a list; keyed by namespace and name.
+/* A new object, or another version of one: by uid, and by namespace and name, whichever it shares with one that is there.
  *   returns  1 something changed that a set shows; 0 nothing did (status, managedFields); -EINVAL with err, -ENOMEM, -E2BIG:
  *            what was there before stays */
 int monitor_store_put(
 	struct monitor_store *store, enum monitor_resource resource, const struct json *object, struct error *err);
-/* DELETED. Whether it was there. */
-bool monitor_store_remove(struct monitor_store *store, enum monitor_resource resource, const struct json *object);
-/* A list begins / is complete: what is in `namespace_` (empty: anywhere) and was not put in between goes. Several lists of
- * a resource may be open when their namespaces differ. begin: 0, -ENOMEM; end: whether something went. */
-int monitor_store_begin(struct monitor_store *store, enum monitor_resource resource, struct span namespace_);
-bool monitor_store_end(struct monitor_store *store, enum monitor_resource resource, struct span namespace_);
+/* Whether it was there. */
+bool monitor_store_remove(struct monitor_store *store, enum monitor_resource resource, struct span uid);
+/* All of a resource, in one namespace or (empty) everywhere: it is not watched any more. Whether there was one. */
+bool monitor_store_forget(struct monitor_store *store, enum monitor_resource resource, struct span namespace_);
 /* What the store holds now. Parsed objects are shared with the sets before: cost some 100 ns an object. 0, -ENOMEM. */
 int monitor_store_build(const struct monitor_store *store, struct monitor_set **ret_set);

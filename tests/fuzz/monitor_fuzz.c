@@ -101,7 +101,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(result == 1 || err.text[0] != '\0');
 		must(monitor_store_build(store, &set) == 0);
 		check_set(set);
-		must(!(result == 1) || monitor_store_remove(store, resource_of(object), object));
+		bool there = monitor_store_forget(store, resource_of(object), SPAN(""));
+		must(there == (result == 1));
 	}
 	monitor_set_unref(set);
 	monitor_store_free(store);
