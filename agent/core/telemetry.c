@@ -293,6 +293,7 @@ static void render_agent(struct core *core, struct buf *page)
 	render_spool(core, page);
 	render_export(core, page);
 	sources_metrics(core->sources, page);
+	monitor_set_metrics(discover_monitor_set(core->discover), page);
 	secrets_metrics(core, page);
 	render_probe(core, page);
 	render_costs(core, page);

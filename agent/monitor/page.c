@@ -1,5 +1,6 @@
 /* What people ask about monitors: which are there, which are selected, what of them is not honoured, and by which rules they keep a target. */
 #include <errno.h>
+#include <stdio.h>
 
 #include "gleaner/monitor.h"
 
@@ -106,4 +107,45 @@ int monitor_set_json(const struct monitor_set *set, struct buf *out)
 	}
 	buf_char(out, ']');
 	return result < 0 ? result : out->failed;
+}
+
+/* ---- metrics ------------------------------------------------------------------------------------ */
+
+enum state { SELECTED, NOT_SELECTED, REJECTED, STATES };
+struct counts {
+	size_t monitors[MONITOR_KINDS][STATES];
+	size_t findings[MONITOR_REJECTED + 1];
+};
+
+static void count(const struct monitor_entry *entry, struct counts *counts)
+{
+	const struct monitor *monitor = entry->monitor;
+	enum state state = !entry->selected ? NOT_SELECTED : monitor->rejected ? REJECTED : SELECTED;
+	counts->monitors[monitor->kind][state]++;
+	for (size_t i = 0; entry->selected && i < monitor->finding_count; i++)
+		counts->findings[monitor->findings[i].effect]++;
+}
+
+void monitor_set_metrics(const struct monitor_set *set, struct buf *page)
+{
+	static const char *const states[] = {"selected", "not_selected", "rejected"};
+	static const char *const effects[] = {"ignored", "endpoint_refused", "monitor_rejected"};
+	struct counts counts = {0};
+	char labels[64];
+	for (size_t i = 0; set && i < set->entry_count; i++)
+		count(&set->entries[i], &counts);
+	metrics_family(page, "gleaner_monitors", "gauge", "Monitors of the cluster, by kind and state.");
+	for (size_t kind = 0; kind < MONITOR_KINDS; kind++) {
+		for (size_t state = 0; state < STATES; state++) {
+			snprintf(labels, sizeof(labels), "kind=\"%s\",state=\"%s\"",
+				monitor_kind_name((enum monitor_kind)kind), states[state]);
+			metrics_sample(page, "gleaner_monitors", labels, (double)counts.monitors[kind][state]);
+		}
+	}
+	metrics_family(page, "gleaner_monitor_findings", "gauge",
+		"Fields of selected monitors that are not honoured, by what that costs.");
+	for (size_t effect = 0; effect <= MONITOR_REJECTED; effect++) {
+		snprintf(labels, sizeof(labels), "effect=\"%s\"", effects[effect]);
+		metrics_sample(page, "gleaner_monitor_findings", labels, (double)counts.findings[effect]);
+	}
 }

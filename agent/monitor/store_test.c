@@ -326,6 +326,13 @@ static void set_tells_about_its_monitors(void **state)
 		"\"replace [__meta_kubernetes_pod_name] -> pod\",\"replace -> job = \\\"a/p\\\"\","
 		"\"replace -> endpoint = "
 		"\\\"http\\\"\"],\"references\":[{\"kind\":\"Secret\",\"name\":\"s\",\"key\":\"k\"}]}]}]");
+	buf_reset(&text);
+	monitor_set_metrics(set, &text);
+	buf_char(&text, '\0');
+	assert_non_null(strstr(text.ptr, "gleaner_monitors{kind=\"ServiceMonitor\",state=\"not_selected\"} 1\n"));
+	assert_non_null(strstr(text.ptr, "gleaner_monitors{kind=\"PodMonitor\",state=\"selected\"} 1\n"));
+	assert_non_null(strstr(text.ptr, "gleaner_monitors{kind=\"PodMonitor\",state=\"rejected\"} 0\n"));
+	assert_non_null(strstr(text.ptr, "gleaner_monitor_findings{effect=\"ignored\"} 1\n"));
 	const struct monitor_endpoint *endpoint = monitor_set_endpoint(set, SPAN("podMonitor/a/p/0"), &monitor);
 	assert_ptr_equal(endpoint, &monitor->endpoints[0]);
 	assert_null(monitor_set_endpoint(set, SPAN("serviceMonitor/b/one/0"), &monitor)); /* not selected */

@@ -227,6 +227,10 @@ const struct monitor_endpoint *monitor_set_endpoint(
  * Secret. 0 or out->failed. */
 int monitor_set_json(const struct monitor_set *set, struct buf *out);
 
+/* gleaner_monitors by kind and state (selected, not_selected, rejected: selected, but wrong), gleaner_monitor_findings of selected monitors by
+ * effect. set may be NULL. */
+void monitor_set_metrics(const struct monitor_set *set, struct buf *page);
+
 /* ---- store: what the watches have told ------------------------------------------------------------ */
 
 enum monitor_resource {
