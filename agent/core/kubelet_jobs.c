@@ -96,12 +96,10 @@ int kubelet_jobs(const struct kube_options *kubelet, struct arena *arena, struct
 	size_t *count, struct span *ret_host, struct error *err)
 {
 	struct place place;
-	*ret_host = SPAN("");
-	if (kubelet->metrics.count == 0)
-		return 0;
 	int result = find_place(kubelet, &place, err);
-	if (result < 0)
-		return result;
+	*ret_host = result == 0 ? place.host : SPAN("");
+	if (result < 0 || kubelet->metrics.count == 0)
+		return kubelet->metrics.count > 0 ? result : 0; /* nobody asked for it: it need not be known */
 	const char *address = format_address(&place, arena);
 	bool verified = place.https && !kubelet->tls.insecure_skip_verify;
 	for (size_t i = 0; i < KUBELET_JOBS_MAX && address && result == 0; i++) {
@@ -123,8 +121,5 @@ int kubelet_jobs(const struct kube_options *kubelet, struct arena *arena, struct
 		};
 		result = set_static(job, address, endpoints[i].path, kubelet->node_name, arena);
 	}
-	if (!address || result < 0)
-		return error_set(err, ENOMEM, "out of memory");
-	*ret_host = place.host;
-	return 0;
+	return !address || result < 0 ? error_set(err, ENOMEM, "out of memory") : 0;
 }

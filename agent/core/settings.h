@@ -55,7 +55,7 @@ struct settings {
 	/* scrape_configs, and what kubelet.metrics adds. */
 	struct target_job_options *jobs;
 	size_t job_count;
-	struct span kubelet_host; /* of the latter; "": none */
+	struct span kubelet_host; /* the kubelet's IP address; "": not known */
 	const char *
 		service_name; /* of gleaner's own metrics: OTEL_SERVICE_NAME, service.name of the attributes, "gleaner" */
 	struct arena arena;   /* of everything above; overwritten in the end */
