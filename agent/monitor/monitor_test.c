@@ -408,6 +408,60 @@ static void object_that_is_none_is_an_error(void **state)
 	}
 }
 
+/* ---- memory --------------------------------------------------------------------------------------- */
+
+struct parse {
+	enum monitor_kind kind;
+	const struct json *object;
+	const struct monitor_options *options;
+};
+
+static int parse_it(void *arg)
+{
+	const struct parse *parse = arg;
+	const struct monitor_secrets secrets = {.get = known_value};
+	struct monitor *monitor = NULL;
+	struct target_job_options options;
+	struct arena arena;
+	int result = monitor_parse(parse->kind, parse->object, parse->options, 1, &monitor, NULL);
+	if (result < 0)
+		return result;
+	arena_init(&arena, 1 << 20);
+	for (size_t i = 0; result >= 0 && i < monitor->endpoint_count; i++)
+		result = monitor_endpoint_options(&monitor->endpoints[i], &secrets, &arena, &options, NULL);
+	arena_done(&arena);
+	monitor_unref(monitor);
+	return result < 0 ? result : 0;
+}
+
+static void everything_survives_the_out_of_memory_loop(void **state)
+{
+	(void)state;
+	static const char *const files[] = {"fuzz/corpus/monitor/servicemonitor-everything",
+		"fuzz/corpus/monitor/podmonitor-everything", "fuzz/corpus/monitor/scrapeconfig-everything"};
+	const char *sources[] = {"a"};
+	struct relabel_rule rule = {.source_labels = {sources, 1}, .target_label = "b"};
+	struct monitor_scrape_class scrape_class = {.name = "c",
+		.is_default = true,
+		.authorization_given = true,
+		.authorization = {.type = "Bearer", .credentials = "x"},
+		.tls_config = {.ca_file = "/ca", .server_name = "s"},
+		.relabelings = {&rule, 1},
+		.metric_relabelings = {&rule, 1}};
+	struct monitor_options options = plain_options;
+	options.scrape_classes = (struct option_objects){&scrape_class, 1};
+	for (int kind = 0; kind < MONITOR_KINDS; kind++) {
+		struct arena arena;
+		struct parse parse = {.kind = (enum monitor_kind)kind, .options = &options};
+		struct span text = test_file(files[kind]);
+		arena_init(&arena, 1 << 20);
+		assert_int_equal(json_parse(&arena, text, &parse.object, NULL), 0);
+		test_out_of_memory(parse_it, &parse);
+		arena_done(&arena);
+		test_file_free(text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -422,6 +476,7 @@ int main(void)
 		cmocka_unit_test(references_become_values_in_their_places),
 		cmocka_unit_test(namespaces_of_a_selector),
 		cmocka_unit_test(object_that_is_none_is_an_error),
+		cmocka_unit_test(everything_survives_the_out_of_memory_loop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
