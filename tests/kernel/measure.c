@@ -164,6 +164,16 @@ static void print_count(int width, unsigned count, unsigned of)
 		print_message(" %*.0f%%", width - 1, 100.0 * count / of);
 }
 
+bool row_holds(const struct row *row, const struct result *result)
+{
+	/* That T of short work misses its bar is known, and said in docs/ebpf.md. */
+	bool is_short = row->work_us > 0 && row->work_us < 500;
+	for (unsigned i = 0; i < row->bar_count; i++)
+		if (!within(&row->bars[i], result->value[row->bars[i].of], strict() && !is_short))
+			return false;
+	return true;
+}
+
 void print_row(struct bench *bench, const struct row *row, const struct result *result)
 {
 	char us[16] = "";
@@ -179,20 +189,13 @@ void print_row(struct bench *bench, const struct row *row, const struct result *
 	print_count(5, result->recognised, result->scrapes);
 	print_count(6, result->exact_bytes, result->scrapes);
 	print_message(" ");
-	bool missed = false;
-	for (unsigned i = 0; i < row->bar_count; i++) {
-		const struct bar *bar = &row->bars[i];
-		double value = result->value[bar->of];
-		print_bar(bar, value);
-		/* That T of short work misses its bar is known, and said in docs/ebpf.md. */
-		bool is_short = row->work_us > 0 && row->work_us < 500;
-		missed = missed || !within(bar, value, strict() && !is_short);
-	}
+	for (unsigned i = 0; i < row->bar_count; i++)
+		print_bar(&row->bars[i], result->value[row->bars[i].of]);
 	print_message("\n");
 	if (!isnan(result->value[X]))
 		print_message("%-18s %-9s %5s %8.0f %+7.1f  (X)\n", "  its upstream", "", "", result->value[X_TRUTH_US],
 			result->value[X]);
-	bench->missed += missed;
+	bench->missed += !row_holds(row, result);
 	bench->unseen += result->scrapes - result->recognised;
 	count_bounds(bench, result);
 }

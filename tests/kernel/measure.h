@@ -72,6 +72,9 @@ struct row {
 /* The middle of each figure of an odd number of results; counts are summed. Sorts nothing of the caller's. */
 struct result middle_of(const struct result *results, unsigned count);
 
+/* Whether its errors are within the limits that count here. */
+bool row_holds(const struct row *row, const struct result *result);
+
 void print_head(void);
 /* Prints the row, judges its bars and counts both into the bench. */
 void print_row(struct bench *bench, const struct row *row, const struct result *result);
