@@ -25,7 +25,6 @@
 /* What is believed when. `share`: of the idle burn within the window, against the cost itself. */
 #define QUIET_SHARE      0.10 /* below: the process clock may be the best estimate */
 #define ALONE_SHARE      0.50 /* the same, when there is nothing else to go by */
-#define DROWNED_SHARE    1.00 /* above: no best estimate at all */
 #define HIGH_SPREAD      1.25 /* upper / lower */
 #define MEDIUM_SPREAD    2.00
 #define IDLE_GAP_SECONDS 0.1 /* shorter ones tell nothing of the idle burn */
@@ -306,7 +305,7 @@ static void estimate_best(const struct judged *judged, struct cost_estimate *est
 		estimate->scrapes = (unsigned)COLUMN(&judged->view, process).count;
 	if (values.count < ESTIMATE_SCRAPES) {
 		estimate->why = "fewer than 3 scrapes of this process are measured";
-	} else if ((!judged->windows && !(share < ALONE_SHARE)) || share > DROWNED_SHARE) {
+	} else if (!judged->windows && !(share < ALONE_SHARE)) {
 		estimate->why = "the process burns too much between scrapes to tell a scrape from the rest";
 	} else {
 		estimate->best = best;
