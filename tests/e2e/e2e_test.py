@@ -4,6 +4,7 @@
 Files scenario_*.py beside this one add tests of their own; what they have in common is in harness/ and in this file's Installed.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -22,7 +23,6 @@ from node.process import wait_until
 WALK_THROUGH = os.path.join(cluster.ROOT, "deploy/walk-through")
 MANIFESTS = os.path.join(HERE, "manifests")
 ACCOUNT = "system:serviceaccount:gleaner:gleaner"
-LEAVING = 25  # seconds: with polls, a pod is gone when two in a row do not list it
 TABLE = Table()
 GATEWAY = gateway.Gateway()
 
@@ -51,11 +51,28 @@ class Installed(unittest.TestCase):
 
     maxDiff = None
 
+    @contextlib.contextmanager
+    def no_scrape_lost(self, namespace, label, interval):
+        """What happens in its block costs the pods that are there no scrape, as seen by the Collector."""
+        pods, before = cluster.running_pods(namespace, label), len(GATEWAY.read())
+        yield
+        time.sleep(2 * interval + 2)
+        for pod in pods:
+            times = gateway.scrape_times(GATEWAY.read()[before:], pod)
+            self.assertEqual({instance: gateway.lost(found, interval) for instance, found in times.items()}, dict.fromkeys(times, 0), pod)
+            self.assertTrue(times, f"no scrape of {pod}")
+
     def tearDown(self):
         outcome = self._outcome.result
         if any(test is self for test, _ in outcome.failures + outcome.errors):
             print(kubectl("-n", "gleaner", "get", "pods", "-o", "wide", check=False))
             print(kubectl("-n", "gleaner", "logs", "-l", "app.kubernetes.io/name=gleaner", "--prefix", "--all-containers", "--tail=30", check=False))
+
+
+def right(what, expected, namespace="shop", within=15, **how):
+    """All agents have exactly these targets of the namespace in time; a row of the table."""
+    seconds = agents.wait_until_right(what, expected, within, namespace=namespace, **how)
+    TABLE.add(f"{what}, targets right", f"{seconds:.1f} s", f"{within} s")
 
 
 def web(*, scale=None):
@@ -116,18 +133,17 @@ class AnnotatedTest(Installed):
         cls.counters = traffic.Counters()
 
     def setUp(self):
-        agents.wait_until_right("2 pods", web(scale=2), within=LEAVING, namespace="shop")
+        agents.wait_until_right("2 pods", web(scale=2), within=15, namespace="shop")
 
-    def right(self, what, expected, within=15):
-        seconds = agents.wait_until_right(what, expected, within, namespace="shop")
-        TABLE.add(f"annotated pods: {what}, targets right", f"{seconds:.1f} s", f"{within} s")
+    def right(self, what, expected):
+        right(f"annotated pods: {what}", expected)
 
     def test_targets_are_right_when_pods_come_and_go(self):
         self.right("2 -> 8", web(scale=8))
-        self.right("8 -> 2", web(scale=2), LEAVING)
+        self.right("8 -> 2", web(scale=2))
         kubectl("-n", "shop", "rollout", "restart", "deployment/web")
         cluster.rolled_out("deployment/web", "shop")
-        self.right("rolling restart", web(), LEAVING)
+        self.right("rolling restart", web())
 
     def test_samples_arrive_with_the_pods_names_and_from_the_pods_node_only(self):
         for pod, (node, address) in cluster.running_pods("shop", "app=web").items():
@@ -142,14 +158,8 @@ class AnnotatedTest(Installed):
         self.assertEqual({node: counters["elsewhere"] for node, counters in self.counters.read().items()}, {node: (0, 0) for node in cluster.NODES})
 
     def test_no_scrape_is_lost_while_other_pods_come_and_go(self):
-        staying = cluster.running_pods("shop", "app=web")
-        before = len(GATEWAY.read())
-        self.right("2 -> 6", web(scale=6))
-        time.sleep(12)  # at least two intervals
-        for pod in staying:
-            times = gateway.scrape_times(GATEWAY.read()[before:], pod)
-            self.assertEqual({instance: gateway.lost(found, 5) for instance, found in times.items()}, {instance: 0 for instance in times})
-            self.assertTrue(times, pod)
+        with self.no_scrape_lost("shop", "app=web", interval=5):
+            self.right("2 -> 6", web(scale=6))
         web(scale=2)
 
 
@@ -160,40 +170,43 @@ class VariantsTest(Installed):
         super().tearDown()
         install()
 
-    def test_agents_get_ready_with_every_component_that_changes_the_pod(self):
-        for component in ("pods-api", "hostnetwork"):
-            with self.subTest(component):
-                install(component)
-                address = cluster.ADDRESSES["node-a"] if component == "hostnetwork" else agents.addresses()["node-a"]
-                fetch = (lambda: cluster.in_node("node-a", "curl", "-s", "http://127.0.0.1:9465/readyz")) if component == "hostnetwork" else (
-                    lambda address=address: agents.fetch(address, "/readyz"))
-                wait_until("the agent to be ready", lambda fetch=fetch: "gleaner is ready" in fetch(), 20)
+    def test_pods_come_from_the_pods_api_where_its_folder_is_mounted(self):
+        install("pods-api")
+        self.assertEqual(agents.pod_sources(), dict.fromkeys(cluster.NODES, "pods-api"))
+        right("Pods API: 2 -> 6", web(scale=6))
+        right("Pods API: 6 -> 2", web(scale=2))
+
+    def test_pods_come_from_the_api_server_where_the_kubelet_refuses(self):
+        install("api-pods")
+        kubectl("delete", "clusterrolebinding", "gleaner-kubelet")
+        wait_until("the API server to be asked", lambda: agents.pod_sources() == dict.fromkeys(cluster.NODES, "api-server"), 120)
+        right("API server: 2 -> 6", web(scale=6))
+        right("API server: 6 -> 2", web(scale=2))
+
+    def test_agent_in_the_nodes_network_is_reached_from_the_node_only(self):
+        install("hostnetwork")
+        page = cluster.in_node("node-b", "curl", "-s", "http://127.0.0.1:9465/readyz")
+        self.assertIn("gleaner is ready", page)
+        with self.assertRaises(OSError):
+            agents.fetch(cluster.ADDRESSES["node-b"], "/readyz")
 
     def test_probe_in_a_container_of_its_own_tells_gleaner_what_listens(self):
         install("ebpf")
         page = wait_until("the page", lambda: agents.fetch(agents.addresses()["node-a"], "/api/v1/targets"), 20)
         if "denied" in page or "unsupported" in page:
             self.skipTest("eBPF is not to be had here")
-        pods = cluster.running_pods("shop", "app=web")
-        fresh = web(scale=len(pods) + 2)
-        seconds = agents.wait_until_right("2 more pods with eBPF", fresh, within=15, namespace="shop", up=True)
-        TABLE.add("annotated pods: 2 more with eBPF, scraped", f"{seconds:.1f} s", "15 s")
+        fresh = web(scale=4)
+        right("eBPF: 2 -> 4, and scraped", fresh, up=True)
         web(scale=2)
-
-
-def load_tests(loader, tests, _):
-    """Our own tests, then those of the scenarios."""
-    for name in sorted(os.listdir(HERE)):
-        if re.fullmatch(r"scenario_\w+\.py", name):
-            tests.addTests(loader.loadTestsFromName(name[: -len(".py")]))
-    return tests
 
 
 def main():
     sys.modules["e2e_test"] = sys.modules["__main__"]  # scenarios import what is set here
+    scenarios = sorted(name.removesuffix(".py") for name in os.listdir(HERE) if re.fullmatch(r"scenario_\w+\.py", name))
+    tests = unittest.defaultTestLoader.loadTestsFromNames(sys.argv[1:] or ["e2e_test", *scenarios])
     try:
         prepare()
-        succeeded = unittest.main(verbosity=2, exit=False).result.wasSuccessful()
+        succeeded = unittest.TextTestRunner(verbosity=2).run(tests).wasSuccessful()
     finally:
         GATEWAY.stop()
         TABLE.print()

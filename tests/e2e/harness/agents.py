@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 import time
 import urllib.request
 
@@ -31,6 +32,15 @@ def metrics(address):
     """{name{labels}: value} of the agent's own metrics page."""
     lines = (line for line in fetch(address, "/metrics").splitlines() if line and not line.startswith("#"))
     return {series: float(value) for series, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def pod_sources():
+    """{node: where its agent has the pods from: "pods-api", "kubelet" or "api-server"}"""
+    found = {}
+    for node, address in addresses().items():
+        used = [series for series, value in metrics(address).items() if series.startswith("gleaner_pods_source{") and value == 1]
+        found[node] = re.search(r'source="([^"]+)"', used[0]).group(1) if used else None
+    return found
 
 
 def pod_and_address(target):
