@@ -36,7 +36,9 @@ class Arm64Test(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()  # pylint: disable=consider-using-with
         cls.addClassCleanup(folder.cleanup)
         path, cls.root = os.path.join(folder.name, "image.tar"), os.path.join(folder.name, "root")
-        subprocess.run([os.path.join(ROOT, "tools/build-arm64")], check=True, stdout=subprocess.DEVNULL)
+        built = subprocess.run([os.path.join(ROOT, "tools/build-arm64")], stdout=subprocess.PIPE, text=True, check=False)
+        if built.returncode != 0:
+            raise AssertionError("tools/build-arm64 failed:\n" + "\n".join(built.stdout.splitlines()[-30:]))
         print(subprocess.run([os.path.join(ROOT, "tools/image"), "--binary", os.path.join(ROOT, "build/arm64/gleaner"), "--sysroot",
                               os.path.join(ROOT, "build/arm64/sysroot"), "--output", path], check=True, capture_output=True, text=True).stdout)
         with tarfile.open(path) as tar:
