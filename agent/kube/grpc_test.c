@@ -11,6 +11,7 @@
 
 struct fixture {
 	struct loop *loop;
+	struct loop_timer *timer;
 	char folder[64], socket[96];
 	struct test_grpc *server;
 	struct grpc_request request;
@@ -191,7 +192,7 @@ static void quiet_stream_is_asked_whether_it_lives(void **state)
 	struct fixture f;
 	const struct test_grpc_reply quiet = {.messages = SPAN(MESSAGES), .then = TEST_GRPC_STAY};
 	setup(&f, &quiet, 1);
-	f.request.ping_interval_ns = f.request.ping_timeout_ns = 2 * NS_PER_SEC;
+	f.request.ping_interval_ns = f.request.ping_timeout_ns = 60 * NS_PER_SEC;
 	f.stop_after = 3;
 	run(&f); /* it lives, and no ping is due */
 	assert_false(f.done);
@@ -206,26 +207,29 @@ static void quiet_stream_is_asked_whether_it_lives(void **state)
 	teardown(&f);
 }
 
-static void stop_the_loop(void *arg)
+/* A second ping is sent only after the first was answered. */
+static void stop_after_two_pings(void *arg)
 {
-	loop_stop(arg);
+	struct fixture *f = arg;
+	if (test_grpc_pings(f->server) >= 2)
+		loop_stop(f->loop);
+	else
+		loop_timer_set(f->timer, NS_PER_MS);
 }
 
 static void answered_ping_keeps_the_stream(void **state)
 {
 	(void)state;
 	struct fixture f;
-	struct loop_timer *timer;
 	const struct test_grpc_reply quiet = {.messages = SPAN(MESSAGES), .then = TEST_GRPC_STAY};
 	setup(&f, &quiet, 1);
 	f.request.ping_interval_ns = 5 * NS_PER_MS;
-	f.request.ping_timeout_ns = 5 * NS_PER_SEC;
-	assert_int_equal(loop_timer_new(f.loop, stop_the_loop, f.loop, &timer), 0);
-	loop_timer_set(timer, 100 * NS_PER_MS);
+	f.request.ping_timeout_ns = 30 * NS_PER_SEC;
+	assert_int_equal(loop_timer_new(f.loop, stop_after_two_pings, &f, &f.timer), 0);
+	loop_timer_set(f.timer, NS_PER_MS);
 	run(&f);
 	assert_false(f.done);
-	assert_true(test_grpc_pings(f.server) >= 2);
-	loop_timer_free(timer);
+	loop_timer_free(f.timer);
 	teardown(&f);
 }
 
