@@ -103,12 +103,14 @@ static void html_pod(const struct kube_pod *pod, const struct listener *listener
 static void html_port(const struct core *core, const struct listener *listener, struct buf *out)
 {
 	const char *verdict = trials_verdict(core, listener);
+	if (!verdict)
+		verdict = "";
 	buf_str(out, "<tr><td>");
 	html_pod(probes_pod(core->probes, listener), listener, out);
 	buf_printf(out, "</td><td class=\"n\">%u</td><td>%s</td><td>", listener->port, address_text(listener).text);
 	pages_html(out, span_str(listener->comm));
 	buf_printf(out, "</td><td class=\"n\">%.0f s</td><td>%s</td></tr>\n", seconds_open(core, listener),
-		is_scraped(core, listener) ? "yes" : verdict ? verdict : "");
+		is_scraped(core, listener) ? "yes" : verdict);
 }
 
 /* What is missing, and why; all programs are in the JSON. */
