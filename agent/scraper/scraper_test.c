@@ -157,7 +157,9 @@ static void send_settings(struct scene *scene)
 	tell(scene, WIRE_SETTINGS, &settings, SPAN_NONE);
 }
 
-static void send_target_every(struct scene *scene, uint64_t interval_ns, uint64_t timeout_ns)
+/* fixed: what is special about it. */
+static void send_special_target(
+	struct scene *scene, uint64_t interval_ns, uint64_t timeout_ns, struct wire_target fixed)
 {
 	struct target_global_options global = {.scrape_interval_ns = interval_ns, .scrape_timeout_ns = timeout_ns};
 	struct target_job_options options = {.job_name = "web"};
@@ -174,9 +176,15 @@ static void send_target_every(struct scene *scene, uint64_t interval_ns, uint64_
 	tell(scene, WIRE_JOB, &(struct wire_job){scene->job->content}, buf_view(&packed));
 	buf_reset(&packed);
 	target_pack(scene->target, &packed);
-	tell(scene, WIRE_TARGET, &(struct wire_target){.key = scene->target->key, .job_id = scene->job->content},
-		buf_view(&packed));
+	fixed.key = scene->target->key;
+	fixed.job_id = scene->job->content;
+	tell(scene, WIRE_TARGET, &fixed, buf_view(&packed));
 	buf_done(&packed);
+}
+
+static void send_target_every(struct scene *scene, uint64_t interval_ns, uint64_t timeout_ns)
+{
+	send_special_target(scene, interval_ns, timeout_ns, (struct wire_target){0});
 }
 
 /* A target that is due every 200 ms. */
@@ -329,6 +337,110 @@ static void a_target_whose_port_opens_is_scraped_at_once(void **state)
 	assert_int_equal(scene->counts[WIRE_DIAL], 1);
 }
 
+/* ---- ports that nobody declared ------------------------------------------------------------- */
+
+/* Its interval is over again and again meanwhile. */
+static void assert_asked_once(struct scene *scene)
+{
+	tell(scene, WIRE_SCRAPE_NOW, &(struct wire_key){scene->target->key}, SPAN_NONE);
+	await(scene, WIRE_HEARTBEAT);
+	await(scene, WIRE_HEARTBEAT);
+	assert_int_equal(scene->counts[WIRE_FETCH], 1);
+	tell(scene, WIRE_TARGET_GONE, &(struct wire_key){scene->target->key}, SPAN_NONE);
+	tell(scene, WIRE_STOP, NULL, SPAN_NONE);
+	await(scene, WIRE_STOPPED);
+	assert_int_equal(scene->counts[WIRE_RECORD], 0); /* not even a stale point */
+}
+
+static void a_trial_that_is_no_exposition_leaves_no_points_and_is_not_repeated(void **state)
+{
+	static const struct test_reply page = {
+		.bytes = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>",
+		.then = TEST_KEEP,
+	};
+	struct scene *scene = *state;
+	test_server_stop(scene->server);
+	scene->server = test_server_start(&page, 1, NULL, NULL);
+	send_settings(scene);
+	send_special_target(scene, 200 * NS_PER_MS, 200 * NS_PER_MS, (struct wire_target){.trial = 1});
+	await(scene, WIRE_DIAL);
+	send_socket(scene);
+	await(scene, WIRE_SCRAPED);
+	assert_int_equal(scene->scraped.up, 0);
+	assert_string_equal(scene->scraped.reason, "no_exposition");
+	assert_string_equal(scene->error, "the body is no exposition");
+	assert_true(scene->scraped.points == 0 && scene->scraped.stale_points == 0);
+	assert_asked_once(scene);
+}
+
+static void a_trial_that_nobody_answers_leaves_no_points_and_is_not_repeated(void **state)
+{
+	struct scene *scene = *state;
+	send_settings(scene);
+	send_special_target(scene, 200 * NS_PER_MS, 200 * NS_PER_MS, (struct wire_target){.trial = 1});
+	await(scene, WIRE_DIAL);
+	tell(scene, WIRE_SOCKET, &(struct wire_socket){.key = scene->target->key, .error = ECONNREFUSED},
+		SPAN("connect to 10.0.0.9 port 80: Connection refused"));
+	await(scene, WIRE_SCRAPED);
+	assert_int_equal(scene->scraped.up, 0);
+	assert_string_equal(scene->scraped.reason, "connect"); /* the core lets it try once more */
+	assert_asked_once(scene);
+}
+
+static void a_trial_with_metrics_is_the_first_scrape_of_many(void **state)
+{
+	struct scene *scene = *state;
+	send_settings(scene);
+	/* At once, though the first tick is hours away. */
+	send_special_target(scene, 24 * 3600 * NS_PER_SEC, NS_PER_SEC, (struct wire_target){.trial = 1});
+	await(scene, WIRE_DIAL);
+	send_socket(scene);
+	await(scene, WIRE_SCRAPED);
+	assert_int_equal(scene->scraped.up, 1);
+	assert_true(scene->record.points >= 6);
+	tell(scene, WIRE_SCRAPE_NOW, &(struct wire_key){scene->target->key}, SPAN_NONE);
+	test_server_hang_up(scene->server);
+	await(scene, WIRE_DIAL);
+	tell(scene, WIRE_SOCKET, &(struct wire_socket){.key = scene->target->key, .error = ECONNREFUSED}, SPAN("no"));
+	await(scene, WIRE_SCRAPED); /* it may fail now, as others may */
+	assert_int_equal(scene->scraped.up, 0);
+	assert_true(scene->scraped.stale_points > 0);
+}
+
+/* ---- intervals that are stretched ------------------------------------------------------------- */
+
+/* From one scrape's tick to the next one's. */
+static uint64_t next_gap(struct scene *scene)
+{
+	uint64_t before_ns = scene->scraped.tick_ns;
+	await(scene, WIRE_SCRAPED);
+	assert_true(scene->scraped.tick_ns > before_ns);
+	return scene->scraped.tick_ns - before_ns;
+}
+
+static void an_interval_is_stretched_and_comes_back(void **state)
+{
+	const uint64_t interval_ns = 200 * NS_PER_MS;
+	struct scene *scene = *state;
+	send_settings(scene);
+	send_special_target(scene, interval_ns, interval_ns, (struct wire_target){.stretch = 3});
+	await(scene, WIRE_DIAL);
+	send_socket(scene);
+	await(scene, WIRE_SCRAPED);
+	assert_true(next_gap(scene) % (3 * interval_ns) == 0); /* a busy machine misses some */
+	tell(scene, WIRE_PACE, &(struct wire_pace){.key = scene->target->key, .stretch = 2}, SPAN_NONE);
+	tell(scene, WIRE_PACE, &(struct wire_pace){.key = scene->target->key + 1, .stretch = 9}, SPAN_NONE); /* gone */
+	next_gap(scene); /* this tick was set before */
+	next_gap(scene);
+	assert_true(next_gap(scene) % (2 * interval_ns) == 0);
+	tell(scene, WIRE_PACE, &(struct wire_pace){.key = scene->target->key, .stretch = 1}, SPAN_NONE);
+	for (size_t i = 0; next_gap(scene) % (2 * interval_ns) == 0; i++)
+		assert_true(i < 10);
+	assert_int_equal(scene->counts[WIRE_DIAL], 1);
+}
+
+/* ---- windows ------------------------------------------------------------------------------------ */
+
 /* Nobody plays BPF here: the windows are there, and see nothing. */
 static void each_request_on_a_slot_opens_a_window(void **state)
 {
@@ -437,6 +549,10 @@ int main(void)
 		TEST(a_dial_that_was_refused_is_a_scrape_that_failed),
 		TEST(a_socket_that_comes_after_the_timeout_ends_this_scrape_only),
 		TEST(a_target_whose_port_opens_is_scraped_at_once),
+		TEST(a_trial_that_is_no_exposition_leaves_no_points_and_is_not_repeated),
+		TEST(a_trial_that_nobody_answers_leaves_no_points_and_is_not_repeated),
+		TEST(a_trial_with_metrics_is_the_first_scrape_of_many),
+		TEST(an_interval_is_stretched_and_comes_back),
 		TEST(each_request_on_a_slot_opens_a_window),
 		TEST(our_own_time_is_a_part_of_the_report),
 		TEST(a_target_that_goes_leaves_stale_points),
