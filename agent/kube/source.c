@@ -3,6 +3,9 @@
  * choice.c decides who is asked and who is used; here that is done. Each driver's last list is kept. What is handed over is the list of the
  * one that is used, and for 10 s after a change of the source also the pods that only the one before it had: two sources do not hear of
  * a pod in the same moment, and a target must not go and come again.
+ *
+ * A source that another one took over from begins anew: what it told before is old by the time it speaks again, and pods that went
+ * meanwhile must not come back.
  */
 #include "source.h"
 
@@ -21,6 +24,7 @@ struct kube_source_slot {
 	struct kube_source_part part;
 	void *driver; /* NULL: it is not asked */
 	struct kube_pods *list;
+	bool outdated;           /* another one took over: it has to begin anew */
 	struct kube_stats stats; /* when it was stopped */
 };
 
@@ -100,6 +104,8 @@ static void adopt_choice(struct kube_source *source)
 	}
 	source->used = source->choice.used;
 	source->switches++;
+	for (size_t i = 0; i < source->used; i++)
+		source->slots[i].outdated = source->slots[i].list != NULL;
 	if (source->events.chosen)
 		source->events.chosen(source->events.arg, source->slots[source->used].part.driver->name,
 			why.failed ? "" : why.ptr, alarming);
@@ -112,6 +118,8 @@ static void on_answered(void *arg)
 {
 	struct kube_source_slot *slot = arg;
 	struct kube_source *source = slot->source;
+	if (slot->outdated)
+		return;
 	source->last_success_wall_ns = clock_wall(&source->clock);
 	if (!slot->list) /* nothing to use yet: the first list comes now */
 		return;
@@ -122,6 +130,8 @@ static void on_answered(void *arg)
 static void on_pods(void *arg, struct kube_pods *pods)
 {
 	struct kube_source_slot *slot = arg;
+	if (slot->outdated)
+		return;
 	kube_pods_ref(pods);
 	kube_pods_unref(slot->list);
 	slot->list = pods;
@@ -152,6 +162,7 @@ static void stop(struct kube_source_slot *slot)
 	slot->driver = NULL;
 	kube_pods_unref(slot->list);
 	slot->list = NULL;
+	slot->outdated = false;
 }
 
 static int start(struct kube_source_slot *slot, struct error *err)
@@ -179,6 +190,8 @@ static void decide(struct kube_source *source)
 			stop(slot);
 		else if (!slot->driver && start(slot, NULL) < 0)
 			earlier(&wake_ns, now_ns + AGAIN_NS);
+		if (slot->outdated) /* not now: it may be the one that is speaking */
+			earlier(&wake_ns, now_ns);
 	}
 	if (source->held)
 		earlier(&wake_ns, source->held_until_ns);
@@ -195,6 +208,9 @@ void kube_source_tick(struct kube_source *source)
 		kube_pods_unref(source->held);
 		source->held = NULL;
 	}
+	for (size_t i = 0; i < source->choice.count; i++)
+		if (source->slots[i].outdated)
+			stop(&source->slots[i]);
 	decide(source);
 }
 

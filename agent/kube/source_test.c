@@ -293,11 +293,34 @@ static void source_that_stays_away_is_replaced_and_comes_back(void **state)
 	answer(&f, K, "a1 b1");
 	wait_for(&f, 12);
 	check(&f, "pods-api ()\na1 \npods-api failed: broken\nkubelet (pods-api: broken)\na1 b1 \n");
-	answer_the_same(&f, P); /* nothing new there: it still has no b, which it will tell of */
+	wait_for(&f, 0);
+	answer(&f, P, "a1"); /* it still has no b */
 	check(&f, "pods-api ()\n");
 	wait_for(&f, 10);
 	check(&f, "a1 \n");
 	assert_int_equal(f.fakes[K].starts, 1);
+	teardown(&f);
+}
+
+static void pod_that_went_while_another_source_was_used_does_not_come_back(void **state)
+{
+	(void)state;
+	struct fixture f;
+	setup(&f);
+	answer(&f, P, "a1 b1");
+	fail_with(&f, P, KUBE_FAILURE_TRANSIENT, "broken");
+	wait_for(&f, 30);
+	answer(&f, K, "a1 b1");
+	wait_for(&f, 12);
+	answer_the_same(&f, P); /* in the same moment: what it has is as old as its silence */
+	wait_for(&f, 10);
+	assert_int_equal(f.fakes[P].starts, 2);
+	answer(&f, K, "a2");
+	check(&f, "pods-api ()\na1 b1 \npods-api failed: broken\nkubelet (pods-api: broken)\na2 \n");
+	answer(&f, P, "a2");
+	check(&f, "pods-api ()\n");
+	wait_for(&f, 10);
+	check(&f, "");
 	teardown(&f);
 }
 
@@ -333,6 +356,7 @@ int main(void)
 		cmocka_unit_test(pod_that_the_new_source_lacks_stays_for_10_seconds),
 		cmocka_unit_test(outage_keeps_the_last_list),
 		cmocka_unit_test(source_that_stays_away_is_replaced_and_comes_back),
+		cmocka_unit_test(pod_that_went_while_another_source_was_used_does_not_come_back),
 		cmocka_unit_test(making_a_source_survives_no_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
