@@ -60,6 +60,8 @@ static void stop_requested(void *arg)
 	core->stopping = true;
 	core->stop_by_ns = clock_mono(&core->clock) + STOP_TIMEOUT_NS;
 	secrets_disconnect(core);
+	monitors_free(core->monitors);
+	core->monitors = NULL;
 	sources_free(core->sources);
 	core->sources = NULL;
 	telemetry_stop(core);
@@ -119,6 +121,7 @@ static void adopt_sources(struct core *core, struct settings *settings, struct s
 	if (sources == core->sources)
 		return;
 	secrets_disconnect(core);
+	monitors_disconnect(core->monitors);
 	sources_free(core->sources);
 	if (core->sources_settings != core->settings)
 		settings_free(core->sources_settings);
@@ -174,6 +177,7 @@ static void adopt(struct core *core, struct settings *settings, struct sources *
 		restart_telemetry(core);
 	if (!same_probe)
 		restart_probes(core);
+	monitors_configured(core);
 	if (!same_discovery)
 		restart_trials(core);
 	if (!same_codec || !same_scrape)
@@ -285,6 +289,8 @@ static int start_parts(struct core *core, struct error *err)
 	if (result == 0)
 		result = probes_start(core);
 	if (result == 0)
+		result = monitors_start(core, err);
+	if (result == 0)
 		result = trials_start(core);
 	if (result == 0 && settings->status.enabled)
 		result = status_start(&settings->status, core_routes, core, &core->status, err);
@@ -316,6 +322,7 @@ static void core_done(struct core *core)
 	if (core->exporter)
 		exporter_stop(core->exporter, 0);
 	targets_done(core);
+	monitors_free(core->monitors);
 	http_free(core->http);
 	spool_free(core->spool);
 	loop_timer_free(core->stop_timer);

@@ -17,6 +17,7 @@
 #include "gleaner/spool.h"
 #include "gleaner/status.h"
 #include "gleaner/wire.h"
+#include "monitors.h"
 #include "probes.h"
 #include "secrets.h"
 #include "settings.h"
@@ -107,7 +108,8 @@ struct core {
 
 	struct http *http; /* for the kubelet */
 	struct secrets *secrets;
-	struct sources *sources; /* NULL while stopping */
+	struct monitors *monitors; /* NULL while stopping */
+	struct sources *sources;   /* NULL while stopping */
 	struct settings *
 		sources_settings; /* what they borrow: the present ones, or those before a reload that left them alone */
 	struct discover *discover;

@@ -54,13 +54,16 @@ static void serve_healthy(void *arg, const struct status_request *request, struc
 	serve(arg, request, reply, render_healthy);
 }
 
-/* Ready: the scrapers run, and some source of pods has answered once (when there is any). A gateway that is down changes nothing. */
+/* Ready: the scrapers run, some source of pods has answered once (when there is any), and so has the API server for each list of monitors,
+ * if only to refuse. A gateway that is down changes nothing. */
 static void render_ready(struct page *page)
 {
 	struct core *core = page->core;
 	struct buf *out = &page->reply->body, why;
 	buf_init(&why, 4096);
 	if (!sources_ready(core->sources, &why))
+		buf_printf(out, "not ready: %.*s\n", SPAN_ARGS(buf_view(&why)));
+	else if (!monitors_ready(core->monitors, &why))
 		buf_printf(out, "not ready: %.*s\n", SPAN_ARGS(buf_view(&why)));
 	else if (!workers_all_alive(core))
 		buf_str(out, "not ready: a scraper is being started\n");
@@ -317,6 +320,7 @@ static void render_targets(struct page *page)
 	}
 	buf_str(out, "</tbody></table>\n");
 	sources_html(core->sources, out);
+	monitors_html(core, out);
 	ports_html(core, out);
 	buf_str(out, "</body></html>\n");
 }
@@ -338,10 +342,24 @@ static void serve_top(void *arg, const struct status_request *request, struct st
 	serve(arg, request, reply, render_top);
 }
 
+/* ---- /api/v1/monitors --------------------------------------------------------------------------- */
+
+static void render_monitors(struct page *page)
+{
+	page->reply->content_type = "application/json";
+	monitors_json(page->core, &page->reply->body);
+}
+
+static void serve_monitors(void *arg, const struct status_request *request, struct status_reply *reply)
+{
+	serve(arg, request, reply, render_monitors);
+}
+
 const struct status_route core_routes[] = {
 	{"/", false, serve_targets},
 	{"/targets", false, serve_targets},
 	{"/api/v1/targets", false, serve_api_targets},
+	{"/api/v1/monitors", false, serve_monitors},
 	{"/api/v1/top", false, serve_top},
 	{"/metrics", false, serve_metrics},
 	{"/config", false, serve_config},

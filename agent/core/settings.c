@@ -431,6 +431,8 @@ int settings_load(const char *path, const char *(*get)(const char *name), bool f
 		result = explain(&loading, fill(&loading), problems_text, err);
 	}
 	buf_done(&text);
+	if (settings)
+		settings->refs = 1;
 	if (result == 0)
 		*ret_settings = settings;
 	else
@@ -454,9 +456,15 @@ bool settings_same(const struct settings *a, const struct settings *b, const cha
 	return same;
 }
 
+struct settings *settings_ref(struct settings *settings)
+{
+	settings->refs++;
+	return settings;
+}
+
 void settings_free(struct settings *settings)
 {
-	if (!settings)
+	if (!settings || --settings->refs > 0)
 		return;
 	arena_done(&settings->arena);
 	free(settings);

@@ -59,6 +59,7 @@ struct settings {
 	const char *
 		service_name; /* of gleaner's own metrics: OTEL_SERVICE_NAME, service.name of the attributes, "gleaner" */
 	struct arena arena;   /* of everything above; overwritten in the end */
+	unsigned refs;
 };
 extern const struct option_table settings_table;
 
@@ -70,6 +71,8 @@ extern const struct option_table settings_table;
  *   returns        0 with ret_settings (settings_free); -EINVAL, -ENOENT, ..., -ENOMEM */
 int settings_load(const char *path, const char *(*get)(const char *name), bool for_log, struct buf *problems_text,
 	struct settings **ret_settings, struct error *err);
+struct settings *settings_ref(struct settings *settings);
+/* Drops a reference; NULL is fine. */
 void settings_free(struct settings *settings);
 /* Whether an object of the file ("kubelet") says the same in both, defaults included. False also when there is no memory to tell. */
 bool settings_same(const struct settings *a, const struct settings *b, const char *object);

@@ -15,6 +15,7 @@ static void on_pods(void *arg, struct kube_pods *pods)
 	size_t before = core->targets.count;
 	int result = discover_pods(core->discover, pods);
 	probes_pods(core, pods);
+	monitors_pods(core->monitors, pods);
 	trials_review(core);
 	if (result < 0)
 		log_error(&core->log, "discover: %s; the targets stay as they are", strerror(-result));

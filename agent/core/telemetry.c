@@ -293,7 +293,7 @@ static void render_agent(struct core *core, struct buf *page)
 	render_spool(core, page);
 	render_export(core, page);
 	sources_metrics(core->sources, page);
-	monitor_set_metrics(discover_monitor_set(core->discover), page);
+	monitors_metrics(core, page);
 	secrets_metrics(core, page);
 	render_probe(core, page);
 	render_costs(core, page);
