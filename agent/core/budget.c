@@ -17,13 +17,19 @@ static bool set_stretch(struct budget *budget, uint32_t stretch)
 	return other;
 }
 
+void budget_fit(struct budget *budget, const struct target_budget_options *options, uint64_t interval_ns)
+{
+	uint32_t stretch = options->share > 0 ? budget_stretch(budget) : 1;
+	while (stretch > 1 && stretch * interval_ns > options->max_interval_ns)
+		stretch /= 2;
+	set_stretch(budget, stretch);
+}
+
 bool budget_judge(
 	struct budget *budget, const struct target_budget_options *options, uint64_t interval_ns, double cpu_seconds)
 {
 	uint32_t stretch = budget_stretch(budget);
-	if (options->share <= 0)
-		return set_stretch(budget, 1);
-	if (isnan(cpu_seconds))
+	if (options->share <= 0 || isnan(cpu_seconds))
 		return false;
 	double allowed = options->share * (double)interval_ns / (double)NS_PER_SEC; /* seconds a scrape, unstretched */
 	bool over = cpu_seconds > allowed * stretch;

@@ -15,6 +15,8 @@ struct budget {
 };
 
 uint32_t budget_stretch(const struct budget *budget);
+/* The options or the interval are others now: the stretch may not be more than they allow. */
+void budget_fit(struct budget *budget, const struct target_budget_options *options, uint64_t interval_ns);
 /* After a measured scrape.
  *   cpu_seconds  of the target for one scrape (the median of the last ones); NAN: not known, nothing changes
  *   returns      whether the stretch is another one now */

@@ -89,8 +89,21 @@ static void a_budget_that_is_taken_away_ends_the_stretch(void **state)
 {
 	(void)state;
 	struct budget budget = {.stretch = 8};
-	struct target_budget_options none = {0};
-	assert_true(budget_judge(&budget, &none, INTERVAL_NS, NAN));
+	struct target_budget_options none = {.max_interval_ns = 300 * NS_PER_SEC};
+	budget_fit(&budget, &none, INTERVAL_NS);
+	assert_int_equal(budget_stretch(&budget), 1);
+}
+
+static void another_interval_or_limit_keeps_as_much_stretch_as_it_allows(void **state)
+{
+	(void)state;
+	struct budget budget = {.stretch = 8, .under = 3};
+	budget_fit(&budget, &one_percent, INTERVAL_NS); /* 120 s: just what is allowed */
+	assert_int_equal(budget_stretch(&budget), 8);
+	budget_fit(&budget, &one_percent, 60 * NS_PER_SEC);
+	assert_int_equal(budget_stretch(&budget), 2);
+	assert_int_equal(budget.under, 0);
+	budget_fit(&budget, &one_percent, 200 * NS_PER_SEC); /* an interval above the limit is as configured */
 	assert_int_equal(budget_stretch(&budget), 1);
 }
 
@@ -105,6 +118,7 @@ int main(void)
 		cmocka_unit_test(it_does_not_go_to_and_fro_at_the_edge),
 		cmocka_unit_test(what_is_not_known_changes_nothing),
 		cmocka_unit_test(a_budget_that_is_taken_away_ends_the_stretch),
+		cmocka_unit_test(another_interval_or_limit_keeps_as_much_stretch_as_it_allows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

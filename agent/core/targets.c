@@ -160,6 +160,7 @@ static void target_changed(void *arg, struct target *old_target, struct target *
 	map_remove(&core->targets, span_u64(&old->key)); /* its key lies in the old target */
 	changed->target = target_ref(target);
 	changed->job = job;
+	budget_fit(&changed->budget, &job->job->budget, target->interval_ns);
 	map_put(&core->targets, span_u64(&target->key), changed); /* cannot fail: a place was just freed */
 	dial_cancel(targets_worker(core, target->key), target->key);
 	send_target(core, changed);
@@ -324,7 +325,7 @@ void targets_measured(struct core *core, struct core_target *known)
 {
 	const struct target *target = known->target;
 	uint32_t before = budget_stretch(&known->budget);
-	if (target->job->budget.share <= 0 && before == 1)
+	if (target->job->budget.share <= 0)
 		return;
 	double cpu_seconds = cost_history_estimate(&known->cost).best;
 	if (!budget_judge(&known->budget, &target->job->budget, target->interval_ns, cpu_seconds))
