@@ -400,12 +400,28 @@ static int add_ports(struct rule *rule)
 	return refuse(rule, &err);
 }
 
+bool annotated_asks(const struct discover_annotation_options *options, const struct kube_pod *pod, struct error *why)
+{
+	const struct rule rule = {.options = options, .pod = pod};
+	struct span asked = annotation(&rule, "scrape");
+	int result = 0;
+	if (!asked.ptr)
+		result = error_set(why, EINVAL, "it has no annotation %s/scrape", options->prefix);
+	else if (!span_eq(asked, SPAN("true")))
+		result = error_set(why, EINVAL, "its annotation %s/scrape is \"%s\", not \"true\"", options->prefix,
+			escape_bytes(asked).text);
+	else if (!span_eq(pod->phase, SPAN("Running")))
+		result = error_set(why, EINVAL, "it is %s, not Running", escape_bytes(pod->phase).text);
+	else if (pod->pod_ip.len == 0)
+		result = error_set(why, EINVAL, "it has no address yet");
+	return result == 0;
+}
+
 int find_annotated(const struct discover_annotation_options *options, const struct target_job *job,
 	const struct kube_pod *pod, struct findings *findings)
 {
 	struct rule rule = {.options = options, .job = job, .pod = pod, .findings = findings};
-	if (!span_eq(annotation(&rule, "scrape"), SPAN("true")) || !span_eq(pod->phase, SPAN("Running")) ||
-		pod->pod_ip.len == 0)
+	if (!annotated_asks(options, pod, NULL))
 		return 0;
 	labels_builder_init(&rule.labels, findings->arena);
 	if (pod_labels_set_pod(&rule.labels, pod) < 0)

@@ -21,6 +21,10 @@ struct build {
 
 /* Whether pods of it are looked at: it is of this node and has a uid. */
 bool build_wants_pod(const struct build *build, const struct kube_pod *pod);
+/* Whether the job of the plan looks at the pod. */
+bool build_job_wants(const struct plan_job *job, const struct kube_pod *pod);
+/* Of what is in force now; set is NULL. */
+struct build build_of_present(struct discover *discover);
 /* One static_config of the job. 0, -ENOMEM. */
 int find_static(const struct target_job_options *job, size_t config_at, struct findings *findings);
 

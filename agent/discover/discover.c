@@ -67,7 +67,7 @@ static bool in_namespaces(struct option_strings namespaces, struct span name)
 	return namespaces.count == 0;
 }
 
-static bool wants_pod(const struct plan_job *job, const struct kube_pod *pod)
+bool build_job_wants(const struct plan_job *job, const struct kube_pod *pod)
 {
 	return job->annotated || job->listening || (job->pods && in_namespaces(job->namespaces, pod->namespace_));
 }
@@ -144,7 +144,7 @@ static int build_pods(struct build *build)
 		if (!build_wants_pod(build, pod))
 			continue;
 		for (size_t job = 0; job < build->plan->job_count; job++) {
-			if (!wants_pod(&build->plan->jobs[job], pod))
+			if (!build_job_wants(&build->plan->jobs[job], pod))
 				continue;
 			int result = build_pod(build, job, pod);
 			if (result < 0)
@@ -431,7 +431,7 @@ static void report(const struct discover *discover, const struct past *past)
 /* ---- verbs --------------------------------------------------------------------------------------------- */
 
 /* The next set is of what is in force, unless the caller puts something else. */
-static struct build build_of_present(struct discover *discover)
+struct build build_of_present(struct discover *discover)
 {
 	return (struct build){.plan = discover->plan,
 		.monitored = discover->monitored,
@@ -568,6 +568,11 @@ int discover_secrets_changed(struct discover *discover)
 struct monitor_set *discover_monitor_set(const struct discover *discover)
 {
 	return discover->monitored->set;
+}
+
+const struct kube_pods *discover_known_pods(const struct discover *discover)
+{
+	return discover->pods;
 }
 
 /* ---- open ports ------------------------------------------------------------------------------------------- */

@@ -65,6 +65,8 @@ int find_pod(const struct kube_pod *pod, struct findings *findings);
 
 /* ---- annotations.c: the gleaner rule ----------------------------------------------------------- */
 
+/* Whether the pod is annotated to be scraped and can be; if not, why (may be NULL). */
+bool annotated_asks(const struct discover_annotation_options *options, const struct kube_pod *pod, struct error *why);
 int find_annotated(const struct discover_annotation_options *options, const struct target_job *job,
 	const struct kube_pod *pod, struct findings *findings);
 
@@ -75,6 +77,8 @@ struct open_ports {
 	const struct discover_port *items;
 	size_t count;
 };
+/* Why no port of the pod is looked at; NULL: they are. */
+const char *listening_declines(const struct discover_listen_options *options, const struct kube_pod *pod);
 /* Whether the pod is one whose undeclared ports are looked at, and this is one. */
 bool listening_wants(const struct discover_listen_options *options, const struct kube_pod *pod, uint16_t port);
 int find_listening(const struct discover_listen_options *options, const struct kube_pod *pod, struct open_ports ports,

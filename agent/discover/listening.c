@@ -64,15 +64,26 @@ static bool is_declared(const struct kube_pod *pod, uint16_t number)
 	return false;
 }
 
-bool listening_wants(const struct discover_listen_options *options, const struct kube_pod *pod, uint16_t port)
+const char *listening_declines(const struct discover_listen_options *options, const struct kube_pod *pod)
 {
 	bool named = options->namespaces.count == 0;
 	for (size_t i = 0; !named && i < options->namespaces.count; i++)
 		named = span_eq(span_str(options->namespaces.items[i]), pod->namespace_);
-	bool declined = span_eq(labels_get(pod->annotations, SPAN("prometheus.io/scrape")), SPAN("false"));
-	bool own_network = !pod->host_network || (options->host_network && !port_is_control(port));
-	return named && !declined && own_network && port != 0 && pod->pod_ip.len > 0 &&
-	       span_eq(pod->phase, SPAN("Running")) && !is_declared(pod, port);
+	if (!named)
+		return "its namespace is not among discovery.listen.namespaces";
+	if (span_eq(labels_get(pod->annotations, SPAN("prometheus.io/scrape")), SPAN("false")))
+		return "its annotation prometheus.io/scrape is \"false\"";
+	if (pod->host_network && !options->host_network)
+		return "it is in the host's network, and discovery.listen.host_network is false";
+	if (!span_eq(pod->phase, SPAN("Running")))
+		return "it is not Running";
+	return pod->pod_ip.len > 0 ? NULL : "it has no address yet";
+}
+
+bool listening_wants(const struct discover_listen_options *options, const struct kube_pod *pod, uint16_t port)
+{
+	return port != 0 && !listening_declines(options, pod) && !(pod->host_network && port_is_control(port)) &&
+	       !is_declared(pod, port);
 }
 
 /* NULL: the kernel did not tell the container, or the kubelet does not know it yet. */

@@ -555,10 +555,15 @@ void monitor_unref(struct monitor *monitor)
 	free(monitor);
 }
 
-bool monitor_selects(const struct monitor *monitor, struct span namespace_, struct labels labels)
+bool monitor_reaches(const struct monitor *monitor, struct span namespace_)
 {
 	bool reached = monitor->any_namespace;
 	for (size_t i = 0; !reached && i < monitor->namespace_count; i++)
 		reached = span_eq(monitor->namespaces[i], namespace_);
-	return reached && monitor_selector_matches(&monitor->selector, labels);
+	return reached;
+}
+
+bool monitor_selects(const struct monitor *monitor, struct span namespace_, struct labels labels)
+{
+	return monitor_reaches(monitor, namespace_) && monitor_selector_matches(&monitor->selector, labels);
 }

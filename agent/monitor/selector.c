@@ -51,13 +51,18 @@ static bool holds(const struct monitor_requirement *requirement, struct labels l
 	return false;
 }
 
-bool monitor_selector_matches(const struct monitor_selector *selector, struct labels labels)
+const struct monitor_requirement *monitor_selector_unmet(const struct monitor_selector *selector, struct labels labels)
 {
 	for (size_t i = 0; i < selector->count; i++) {
 		if (!holds(&selector->items[i], labels))
-			return false;
+			return &selector->items[i];
 	}
-	return true;
+	return NULL;
+}
+
+bool monitor_selector_matches(const struct monitor_selector *selector, struct labels labels)
+{
+	return !monitor_selector_unmet(selector, labels);
 }
 
 /* What the API server's validation says of an expression; NULL: fine. */

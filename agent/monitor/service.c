@@ -178,20 +178,23 @@ void monitor_service_unref(struct monitor_service *service)
 
 /* ---- what it selects ---------------------------------------------------------------------------- */
 
-bool monitor_service_selects(const struct monitor_service *service, struct labels pod_labels)
+const struct label *monitor_service_unmet(const struct monitor_service *service, struct labels pod_labels)
 {
 	struct labels wanted = service->selector;
 	size_t at = 0;
-	if (service->external_name || wanted.count == 0)
-		return false;
 	for (size_t i = 0; i < wanted.count; i++) { /* both are sorted */
 		int order = -1;
 		while (at < pod_labels.count && (order = span_cmp(pod_labels.items[at].name, wanted.items[i].name)) < 0)
 			at++;
 		if (at == pod_labels.count || order != 0 || !span_eq(pod_labels.items[at].value, wanted.items[i].value))
-			return false;
+			return &wanted.items[i];
 	}
-	return true;
+	return NULL;
+}
+
+bool monitor_service_selects(const struct monitor_service *service, struct labels pod_labels)
+{
+	return !service->external_name && service->selector.count > 0 && !monitor_service_unmet(service, pod_labels);
 }
 
 bool monitor_service_is_kubelet(const struct monitor_service *service)

@@ -111,6 +111,37 @@ const struct discover_dropped *discover_dropped(const struct discover *discover,
 void discover_each_refusal(const struct discover *discover,
 	void (*visit)(void *arg, struct span job_name, struct labels discovered, const struct error *err), void *arg);
 
+/* ---- explain.c: why a pod is scraped, or not ------------------------------------------------------------ */
+
+enum discover_source { DISCOVER_BY_JOB, DISCOVER_BY_ANNOTATIONS, DISCOVER_BY_LISTENING, DISCOVER_BY_MONITOR };
+enum { DISCOVER_REFUSALS_MAX = 8 };
+/* What one source makes of one pod, in the present set. All is borrowed and lives until the next change. */
+struct discover_answer {
+	enum discover_source source;
+	struct span job_name;                    /* "": of a monitor as a whole */
+	const struct monitor_entry *entry;       /* of DISCOVER_BY_MONITOR */
+	const struct monitor_endpoint *endpoint; /* likewise; NULL: why the monitor as a whole has nothing of the pod */
+	bool asks;                               /* it selects the pod */
+	bool near;        /* it does not, but is of the pod's namespace or would if one thing were otherwise */
+	struct error why; /* it does not ask, or nothing at all came of it: why */
+	const struct target_job *job; /* NULL: there is none, refusals say why */
+	/* What came of it. In force are those targets that discover_find finds by their keys; another one there is the same to a user. */
+	struct target *const *targets;
+	size_t target_count;
+	const struct discover_dropped *dropped;
+	size_t dropped_count;
+	const struct error *refusals[DISCOVER_REFUSALS_MAX];
+	size_t refusal_count;
+	size_t over_limit; /* the job has none of its targets: there would be so many, and its target_limit is lower */
+};
+/* The pods as last told; NULL: none are known. */
+const struct kube_pods *discover_known_pods(const struct discover *discover);
+/* Asks every source, in the order of the jobs: those that could have pods, and (entry NULL) all monitors, else only this one.
+ *   pod   one of discover_known_pods; NULL: what sources have besides pods, those that have something
+ *   cost  the pod's selectors, for each monitor and Service of the namespace */
+void discover_explain(struct discover *discover, const struct kube_pod *pod, const struct monitor_entry *entry,
+	void (*visit)(void *arg, const struct discover_answer *answer), void *arg);
+
 /* Whether the core may dial this target now: a pod's own addresses as the kubelet last told them, the node's for hostNetwork pods;
  * static targets: addresses of this host; the kubelet's: that of discover_settings. A pod that has ended is not dialled: its address may be another's. 0 with ret_address, -EACCES with err ("10.0.0.9 is not an address of pod ns/name"). */
 int discover_dial_address(const struct discover *discover, const struct target *target,

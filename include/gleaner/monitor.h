@@ -73,6 +73,8 @@ struct monitor_selector {
 };
 /* Exact strings; NotIn and DoesNotExist hold where the key is absent. labels: sorted by name, may have empty values. */
 bool monitor_selector_matches(const struct monitor_selector *selector, struct labels labels);
+/* The first requirement that does not hold; NULL: it matches. */
+const struct monitor_requirement *monitor_selector_unmet(const struct monitor_selector *selector, struct labels labels);
 
 /* ---- monitors -------------------------------------------------------------------------- */
 
@@ -148,6 +150,8 @@ int monitor_parse(enum monitor_kind kind, const struct json *object, const struc
 	uint64_t salt, struct monitor **ret_monitor, struct error *err);
 struct monitor *monitor_ref(struct monitor *monitor);
 void monitor_unref(struct monitor *monitor); /* NULL is fine */
+/* Whether its namespaceSelector has this namespace. */
+bool monitor_reaches(const struct monitor *monitor, struct span namespace_);
 /* Whether it concerns Services (pods) of this namespace with these labels. */
 bool monitor_selects(const struct monitor *monitor, struct span namespace_, struct labels labels);
 
@@ -190,8 +194,15 @@ struct monitor_service *monitor_service_ref(struct monitor_service *service);
 void monitor_service_unref(struct monitor_service *service);
 /* Whether the pods with these labels are behind the Service (namespace not looked at). */
 bool monitor_service_selects(const struct monitor_service *service, struct labels pod_labels);
+/* The first label of its selector that the pod does not have; NULL: it has all. */
+const struct label *monitor_service_unmet(const struct monitor_service *service, struct labels pod_labels);
 /* Whether it is the operator's Service for kubelets: in kube-system, k8s-app or app.kubernetes.io/name `kubelet`, without selector. */
 bool monitor_service_is_kubelet(const struct monitor_service *service);
+
+/* ---- explain.c: the same questions, answered in words. Return what the functions without "explain" do; when that is false, why has
+ * the first requirement that does not hold ("label app is \"api\"; it must be \"web\""), tenants' bytes escaped. ---- */
+bool monitor_explain(const struct monitor *monitor, struct span namespace_, struct labels labels, struct error *why);
+bool monitor_service_explain(const struct monitor_service *service, struct labels pod_labels, struct error *why);
 
 /* ---- set: one moment ---------------------------------------------------------------------------- */
 

@@ -199,6 +199,10 @@ struct target {
 #define TARGET_NO_RULE SIZE_MAX
 int target_new(struct target_job *job, enum target_origin origin, struct span identity, struct labels discovered,
 	struct target **ret_target, size_t *ret_rule, struct error *err);
+/* The labels that the rule at this place sees: seeded, and relabelled by the rules before it. They live in the arena and borrow from
+ * ret_program (relabel_free; NULL is fine). Compiles those rules: for explanations. 0, -EINVAL, -ENOMEM. */
+int target_labels_before(const struct target_job *job, const struct relabel_rule *rules, size_t rule,
+	struct labels discovered, struct arena *arena, struct relabel **ret_program, struct labels *ret_labels);
 struct target *target_ref(struct target *target);
 void target_unref(struct target *target);
 int target_pack(const struct target *target, struct buf *out);
