@@ -1,12 +1,15 @@
 /* Reads {"metadata":{...},"items":[{...},...]} with the keys in any order: those of custom resources are sorted, so that the
  * items come before the metadata. Events of an item, and of the metadata, are passed to a builder.
+ *
+ * Whoever may write an object may write a large one, and a tree takes many times its text. So each event of an item is charged with what the
+ * builder may take for it at most; an item that gets too dear goes by like all else that is not wanted.
  */
 #include "list.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-enum { METADATA_BYTES = 65536 };
+enum { METADATA_BYTES = 65536, EVENT_BYTES = sizeof(struct json) + sizeof(struct span) };
 
 enum part { PART_OTHER, PART_METADATA, PART_ITEMS };
 
@@ -15,6 +18,7 @@ struct kube_list_reader {
 	struct json_builder *item_builder, *metadata_builder;
 	struct json_events to_item, to_metadata;
 	struct arena item_arena, metadata_arena;
+	size_t item_cost, item_bytes; /* of the present item; at most */
 	size_t depth;
 	enum part part; /* which member of the list we are in */
 	void (*item)(void *arg, const struct json *object);
@@ -63,12 +67,15 @@ static size_t wanted_depth(enum part part)
 	return part == PART_METADATA ? 1 : part == PART_ITEMS ? 2 : SIZE_MAX;
 }
 
-/* Who gets the events of the present value. */
-static const struct json_events *sink(struct kube_list_reader *reader)
+/* Who gets an event of the present value. */
+static const struct json_events *sink(struct kube_list_reader *reader, size_t text_bytes)
 {
-	return reader->depth < wanted_depth(reader->part) ? &nobody
-	       : reader->part == PART_METADATA            ? &reader->to_metadata
-							  : &reader->to_item;
+	if (reader->depth < wanted_depth(reader->part))
+		return &nobody;
+	if (reader->part == PART_METADATA)
+		return &reader->to_metadata;
+	reader->item_cost += EVENT_BYTES + text_bytes;
+	return reader->item_cost > reader->item_bytes ? &nobody : &reader->to_item;
 }
 
 /* A value is complete: perhaps one of those that are wanted. */
@@ -80,12 +87,14 @@ static bool end_value(struct kube_list_reader *reader)
 		reader->metadata = json_builder_take(reader->metadata_builder);
 		return reader->metadata != NULL;
 	}
-	const struct json *object = json_builder_take(reader->item_builder);
-	if (!object)
+	bool too_large = reader->item_cost > reader->item_bytes;
+	const struct json *object = too_large ? NULL : json_builder_take(reader->item_builder);
+	if (!object && !too_large)
 		return false;
 	reader->item(reader->arg, object);
 	arena_reset(&reader->item_arena);
 	json_builder_reset(reader->item_builder);
+	reader->item_cost = 0;
 	return true;
 }
 
@@ -96,7 +105,7 @@ static bool on_begin(void *arg, enum json_type type)
 		reader->has_items = true;
 	else if (reader->depth == 1 && reader->part == PART_ITEMS)
 		reader->part = PART_OTHER; /* an object */
-	const struct json_events *to = sink(reader);
+	const struct json_events *to = sink(reader, 0);
 	reader->depth++;
 	return to->begin(to->arg, type);
 }
@@ -105,7 +114,7 @@ static bool on_end(void *arg, enum json_type type)
 {
 	struct kube_list_reader *reader = arg;
 	reader->depth--;
-	const struct json_events *to = sink(reader);
+	const struct json_events *to = sink(reader, 0);
 	return to->end(to->arg, type) && end_value(reader);
 }
 
@@ -118,35 +127,35 @@ static bool on_key(void *arg, struct span key)
 							      : PART_OTHER;
 		return true;
 	}
-	const struct json_events *to = sink(reader);
+	const struct json_events *to = sink(reader, key.len);
 	return to->key(to->arg, key);
 }
 
 static bool on_string(void *arg, struct span text)
 {
 	struct kube_list_reader *reader = arg;
-	const struct json_events *to = sink(reader);
+	const struct json_events *to = sink(reader, text.len);
 	return to->string(to->arg, text) && end_value(reader);
 }
 
 static bool on_number(void *arg, struct span text)
 {
 	struct kube_list_reader *reader = arg;
-	const struct json_events *to = sink(reader);
+	const struct json_events *to = sink(reader, text.len);
 	return to->number(to->arg, text) && end_value(reader);
 }
 
 static bool on_boolean(void *arg, bool value)
 {
 	struct kube_list_reader *reader = arg;
-	const struct json_events *to = sink(reader);
+	const struct json_events *to = sink(reader, 0);
 	return to->boolean(to->arg, value) && end_value(reader);
 }
 
 static bool on_null(void *arg)
 {
 	struct kube_list_reader *reader = arg;
-	const struct json_events *to = sink(reader);
+	const struct json_events *to = sink(reader, 0);
 	reader->has_items |= reader->depth == 1 && reader->part == PART_ITEMS;
 	return to->null(to->arg) && end_value(reader);
 }
@@ -159,6 +168,7 @@ int kube_list_reader_new(size_t max_bytes, size_t item_bytes, void (*item)(void 
 		return -ENOMEM;
 	reader->item = item;
 	reader->arg = arg;
+	reader->item_bytes = item_bytes;
 	arena_init(&reader->item_arena, item_bytes);
 	arena_init(&reader->metadata_arena, METADATA_BYTES);
 	struct json_events events = {on_begin, on_end, on_key, on_string, on_number, on_boolean, on_null, reader};
@@ -186,10 +196,10 @@ void kube_list_reader_free(struct kube_list_reader *reader)
 	free(reader);
 }
 
-/* The only one who ends the stream is a builder without room. */
+/* The only one who ends the stream is a builder without memory. */
 static int judge(int result, struct error *err)
 {
-	return result == -ECANCELED ? error_set(err, ENOMEM, "no memory for so large an object") : result;
+	return result == -ECANCELED ? error_set(err, ENOMEM, "out of memory") : result;
 }
 
 int kube_list_reader_feed(struct kube_list_reader *reader, struct span piece, struct error *err)

@@ -30,7 +30,7 @@
 
 enum {
 	EVENT_MAX = 4 << 20,
-	OBJECT_MAX = 64 << 20,    /* of a tree: 24 times the 1.5 MiB of an object in etcd, and more */
+	OBJECT_MAX = 16 << 20,    /* of a tree: 10 times the 1.5 MiB of an object in etcd; usual is 2 to 5 */
 	PENDING_MAX = 32 << 20,   /* not yet consumed */
 	WATCH_BODY_MAX = 1 << 30, /* of one watch */
 	VERSION_MAX = 128,
@@ -50,6 +50,7 @@ struct kube_watch {
 	char version[VERSION_MAX + 1]; /* where the next watch begins; "": nowhere yet */
 	bool any_version;              /* the next list: "not older than" failed */
 	bool must_list;                /* a watch alone will not do */
+	bool no_watch_list;            /* an object was too large for an event: a list can leave it out */
 
 	/* The request under way. */
 	enum phase phase;
@@ -148,6 +149,10 @@ static void put_object(void *arg, const struct json *json)
 	struct kube_object object;
 	if (watch->failed)
 		return;
+	if (!json) {
+		watch->stats.oversized++;
+		return;
+	}
 	if (!read_object(json, &object)) {
 		fail(watch, EBADMSG, "an object without uid, name or resourceVersion");
 		return;
@@ -349,7 +354,7 @@ static void list_ended(struct kube_watch *watch)
 static bool uses_watch_list(const struct kube_watch *watch)
 {
 	int wanted = watch->api->options->watch_list;
-	return !watch->api->no_watch_list &&
+	return !watch->api->no_watch_list && !watch->no_watch_list &&
 	       (wanted == KUBE_WATCH_LIST_ON || (wanted == KUBE_WATCH_LIST_AUTO && !watch->options.large));
 }
 
@@ -367,14 +372,15 @@ static bool learn(struct kube_watch *watch)
 		watch->api->no_watch_list = true;
 		return true;
 	}
+	bool is_too_large = watch->failed == -E2BIG || watch->failed == -ENOMEM;
+	watch->no_watch_list |= watch->must_list && watch->phase == PHASE_WATCH_LIST && is_too_large;
 	if (watch->must_list && watch->version[0] && !watch->any_version && is_version_refused(watch)) {
 		watch->any_version = true;
 		return true;
 	}
 	if (watch->must_list)
 		return false;
-	bool is_unreadable = watch->failed == -E2BIG || watch->failed == -EBADMSG || watch->failed == -ENOMEM;
-	watch->must_list = is_unreadable || is_version_refused(watch);
+	watch->must_list = is_too_large || watch->failed == -EBADMSG || is_version_refused(watch);
 	return watch->status == 410;
 }
 

@@ -358,6 +358,42 @@ static void an_event_too_large_leads_to_a_list(void **state)
 	buf_done(&event);
 }
 
+/* 800 KB whose tree takes 25 MB: whoever may write a monitor could do that to every node. */
+static void an_object_too_large_is_left_out(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct kube_watch_stats stats;
+	struct buf large, text;
+	fixture_init(&f);
+	f.options.watch_list = KUBE_WATCH_LIST_AUTO;
+	buf_init(&large, 1 << 20);
+	buf_init(&text, 1 << 20);
+	buf_str(&large, "{\"metadata\":{\"name\":\"large\",\"uid\":\"x\",\"resourceVersion\":\"3\"},\"x\":[0");
+	for (size_t i = 0; i < 400000; i++)
+		buf_str(&large, ",0");
+	buf_str(&large, "]}");
+	buf_printf(&text, "{\"type\":\"ADDED\",\"object\":%.*s}\n", SPAN_ARGS(buf_view(&large)));
+	fixture_stream(&f, buf_view(&text), false);
+	buf_reset(&text);
+	buf_printf(&text, "{\"items\":[%s,%.*s,%s],\"metadata\":{\"resourceVersion\":\"20\"}}", OBJECT("a", "10"),
+		SPAN_ARGS(buf_view(&large)), OBJECT("b", "11"));
+	fixture_answer(&f, "200 OK", "", buf_view(&text));
+	fixture_stream(&f, SPAN_NONE, false);
+	fixture_start(&f, false);
+	struct kube_watch *watch = fixture_watch(&f);
+	fixture_run(&f, "synced\n", 2, 3);
+	assert_log(&f, "failing: watch servicemonitors: no memory for so large an object\n"
+		       "upsert ns/a\nupsert ns/b\nsynced\nsynced\n");
+	kube_watch_stats(watch, &stats);
+	assert_int_equal(stats.oversized, 1);
+	fixture_request_has(&f, 1, "timeoutSeconds=60&resourceVersion=0 HTTP");
+	kube_watch_free(watch);
+	fixture_stop(&f);
+	buf_done(&large);
+	buf_done(&text);
+}
+
 static void no_connection_is_a_failure_that_is_told(void **state)
 {
 	(void)state;
@@ -524,6 +560,7 @@ int main(void)
 		cmocka_unit_test(a_list_may_be_compressed),
 		cmocka_unit_test(a_list_that_inflates_beyond_the_ceiling_is_refused),
 		cmocka_unit_test(an_event_too_large_leads_to_a_list),
+		cmocka_unit_test(an_object_too_large_is_left_out),
 		cmocka_unit_test(no_connection_is_a_failure_that_is_told),
 		cmocka_unit_test(a_rotated_token_is_read_again),
 		cmocka_unit_test(no_token_goes_to_a_server_that_is_not_verified),

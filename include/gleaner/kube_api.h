@@ -112,9 +112,10 @@ struct kube_watch_events {
 struct kube_watch_stats {
 	enum kube_watch_state state;
 	size_t objects;
-	uint64_t requests, lists;                       /* lists: times that all objects were read */
-	uint64_t bytes, events;                         /* on the wire; lines of watches but for bookmarks */
-	uint64_t failures, oversized;                   /* oversized: events above 4 MiB; the list is read again then */
+	uint64_t requests, lists; /* lists: times that all objects were read */
+	uint64_t bytes, events;   /* on the wire; lines of watches but for bookmarks */
+	uint64_t failures,
+		oversized; /* oversized: events above 4 MiB (the list is read again then), and objects left out of lists: trees above 16 MiB */
 	uint64_t last_sync_wall_ns, last_event_wall_ns; /* 0: none yet */
 	struct error last_error;                        /* "" when synced */
 };

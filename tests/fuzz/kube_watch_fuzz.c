@@ -12,7 +12,7 @@
 			__builtin_trap();                                                                              \
 	} while (0)
 
-enum { LINE_MAX_BYTES = 2000, OBJECT_BYTES = 1 << 20 };
+enum { LINE_MAX_BYTES = 2000, OBJECT_BYTES = 20000 };
 
 static void on_item(void *arg, const struct json *object)
 {
