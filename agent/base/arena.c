@@ -55,6 +55,7 @@ void arena_reset(struct arena *arena)
 	}
 	arena->chunks = largest;
 	arena->used = 0;
+	arena->full = false;
 }
 
 static struct arena_chunk *chunk_new(const struct arena *arena, size_t at_least)
@@ -73,10 +74,10 @@ static struct arena_chunk *chunk_new(const struct arena *arena, size_t at_least)
 void *arena_alloc(struct arena *arena, size_t size)
 {
 	const size_t align = _Alignof(max_align_t);
-	if (size > arena->max || size > SIZE_MAX / 2)
-		return NULL;
-	size_t need = (size + align - 1) / align * align;
-	if (need > arena->max - arena->used)
+	size_t room = arena->max - arena->used;
+	size_t need = size <= SIZE_MAX / 2 ? (size + align - 1) / align * align : SIZE_MAX;
+	arena->full = arena->full || need > room;
+	if (need > room || need == SIZE_MAX)
 		return NULL;
 	struct arena_chunk *chunk = arena->chunks;
 	if (!chunk || need > chunk->size - chunk->used) {

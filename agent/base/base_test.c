@@ -207,8 +207,11 @@ static void an_arena_keeps_its_ceiling_and_its_memory(void **state)
 	arena_init(&arena, 4096);
 	assert_non_null(arena_alloc(&arena, 0));
 	assert_non_null(arena_alloc(&arena, 4096));
+	assert_false(arena.full);
 	assert_null(arena_alloc(&arena, 1));
+	assert_true(arena.full);
 	arena_reset(&arena);
+	assert_false(arena.full);
 	size_t before = test_allocations();
 	char *again = arena_alloc(&arena, 4096);
 	assert_non_null(again);

@@ -174,9 +174,12 @@ int target_new(struct target_job *job, enum target_origin origin, struct span id
 	arena_init(&target->arena, TARGET_MAX_BYTES);
 	arena_init(&scratch, SCRATCH_MAX_BYTES);
 	int result = build(target, identity, discovered, &scratch, ret_rule, err);
+	/* Rules may be a tenant's: what they blow up costs him his target, and nobody else anything. */
+	bool too_large = scratch.full || target->arena.full;
 	arena_done(&scratch);
 	if (result == -ENOMEM)
-		error_set(err, ENOMEM, "out of memory");
+		result = too_large ? error_set(err, EINVAL, "relabelling makes its labels too large")
+				   : error_set(err, ENOMEM, "out of memory");
 	if (result <= 0)
 		target_unref(target);
 	else

@@ -131,6 +131,21 @@ static void labels_that_make_no_target_are_errors(void **state)
 	}
 }
 
+/* Each doubles the label. */
+static void rules_that_blow_up_a_label_are_an_error_of_the_target(void **state)
+{
+	(void)state;
+	const char *source[] = {"a"};
+	struct relabel_rule rules[40];
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		rules[i] =
+			(struct relabel_rule){.source_labels = {source, 1}, .target_label = "a", .replacement = "$1$1"};
+	struct target_job_options options = {.job_name = "web", .relabel_configs = {rules, ARRAY_SIZE(rules)}};
+	struct made made = make(&options, "__address__=10.0.0.1:80|a=b");
+	assert_int_equal(made.result, -EINVAL);
+	assert_string_equal(made.err.text, "relabelling makes its labels too large");
+}
+
 static void meta_labels_go_and_reserved_ones_do_not_show(void **state)
 {
 	(void)state;
@@ -352,6 +367,7 @@ int main(void)
 		cmocka_unit_test(seeds_are_set_where_nothing_is),
 		cmocka_unit_test(relabelling_may_drop_and_says_which_rule_did),
 		cmocka_unit_test(labels_that_make_no_target_are_errors),
+		cmocka_unit_test(rules_that_blow_up_a_label_are_an_error_of_the_target),
 		cmocka_unit_test(meta_labels_go_and_reserved_ones_do_not_show),
 		cmocka_unit_test(no_default_port_is_added_to_the_instance),
 		cmocka_unit_test(external_labels_replace_target_labels),

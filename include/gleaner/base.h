@@ -128,6 +128,7 @@ struct arena {
 	size_t used; /* bytes handed out since the last reset */
 	size_t max;
 	bool secret; /* set after arena_init: memory is overwritten before it is given back */
+	bool full;   /* something did not fit below the ceiling since the last reset: not for want of memory */
 };
 
 void arena_init(struct arena *arena, size_t max);
