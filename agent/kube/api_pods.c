@@ -141,13 +141,6 @@ static void on_synced(void *arg)
 	publish(pods);
 }
 
-static enum kube_failure failure_of(enum kube_watch_state state)
-{
-	return state == KUBE_WATCH_FORBIDDEN ? KUBE_FAILURE_REFUSED
-	       : state == KUBE_WATCH_ABSENT  ? KUBE_FAILURE_ABSENT
-					     : KUBE_FAILURE_TRANSIENT;
-}
-
 static void on_state(void *arg, enum kube_watch_state state, const struct error *err)
 {
 	struct kube_api_pods *pods = arg;
@@ -160,7 +153,7 @@ static void on_state(void *arg, enum kube_watch_state state, const struct error 
 	}
 	pods->stats.failures++;
 	pods->stats.consecutive_failures++;
-	pods->stats.last_failure = failure_of(state);
+	pods->stats.last_failure = state == KUBE_WATCH_FORBIDDEN ? KUBE_FAILURE_REFUSED : KUBE_FAILURE_TRANSIENT;
 	if (pods->events.failed)
 		pods->events.failed(pods->events.arg, err, 0);
 }

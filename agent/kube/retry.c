@@ -7,7 +7,10 @@
 #define LONGEST_NS   (5 * NS_PER_SEC)
 #define SHORTEST_NS  (100 * NS_PER_MS)
 #define RETRY_MAX_NS (60 * NS_PER_SEC) /* of what a server may ask for */
-enum { HOPEFUL = 3 }; /* answers 403 while rights may still be on their way: the agent's own installation */
+enum {
+	HOPEFUL = 3,  /* answers 403 while rights may still be on their way: the agent's own installation */
+	PATIENT = 30, /* answers 404, five minutes, while a CRD may be on its way, or taken away and put back */
+};
 
 void kube_retry_init(struct kube_retry *retry, uint64_t seed)
 {
@@ -37,9 +40,10 @@ uint64_t kube_retry_failed(struct kube_retry *retry, unsigned status, uint64_t r
 	retry->failures++;
 	retry->forbidden = status == 403 ? retry->forbidden + 1 : 0;
 	retry->absent = status == 404 ? retry->absent + 1 : 0;
+	if (retry->forbidden > HOPEFUL || retry->absent > PATIENT)
+		return between(retry, 54 * NS_PER_SEC, 66 * NS_PER_SEC);
 	if (status == 403)
-		return retry->forbidden <= HOPEFUL ? between(retry, 5 * NS_PER_SEC, 10 * NS_PER_SEC)
-						   : between(retry, 54 * NS_PER_SEC, 66 * NS_PER_SEC);
+		return between(retry, 5 * NS_PER_SEC, 10 * NS_PER_SEC);
 	if (status == 404) /* once may be a server that has just started: asked again soon */
 		return retry->absent == 1 ? between(retry, 2 * NS_PER_SEC, 4 * NS_PER_SEC)
 					  : between(retry, 5 * NS_PER_SEC, 15 * NS_PER_SEC);

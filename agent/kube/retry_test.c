@@ -61,14 +61,16 @@ static void a_refusal_is_asked_again_soon_and_later_every_minute(void **state)
 	check(&retry, 403, 0, 5 * NS_PER_SEC, 10 * NS_PER_SEC);
 }
 
-static void a_missing_kind_is_asked_for_every_15_seconds_at_most(void **state)
+static void a_missing_kind_is_asked_for_soon_and_after_5_minutes_every_minute(void **state)
 {
 	struct kube_retry retry;
 	(void)state;
 	kube_retry_init(&retry, 1);
 	check(&retry, 404, 0, 2 * NS_PER_SEC, 4 * NS_PER_SEC);
-	for (unsigned i = 0; i < 100; i++)
+	for (unsigned i = 1; i < 30; i++)
 		check(&retry, 404, 0, 5 * NS_PER_SEC, 15 * NS_PER_SEC);
+	for (unsigned i = 0; i < 100; i++)
+		check(&retry, 404, 0, 54 * NS_PER_SEC, 66 * NS_PER_SEC);
 	kube_retry_failed(&retry, 500, 0);
 	check(&retry, 404, 0, 2 * NS_PER_SEC, 4 * NS_PER_SEC);
 }
@@ -80,7 +82,7 @@ int main(void)
 		cmocka_unit_test(success_begins_anew),
 		cmocka_unit_test(what_the_server_asks_for_is_what_it_gets_up_to_a_minute),
 		cmocka_unit_test(a_refusal_is_asked_again_soon_and_later_every_minute),
-		cmocka_unit_test(a_missing_kind_is_asked_for_every_15_seconds_at_most),
+		cmocka_unit_test(a_missing_kind_is_asked_for_soon_and_after_5_minutes_every_minute),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

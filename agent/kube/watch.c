@@ -384,9 +384,15 @@ static bool learn(struct kube_watch *watch)
 	return watch->status == 410;
 }
 
-static enum kube_watch_state state_of(unsigned status)
+/* A CRD may be missing; the kinds of the core never are: whoever answers 404 for them is no API server. */
+static bool is_absent(const struct kube_watch *watch)
 {
-	return status == 403 ? KUBE_WATCH_FORBIDDEN : status == 404 ? KUBE_WATCH_ABSENT : KUBE_WATCH_FAILING;
+	return watch->status == 404 && watch->options.resource.group[0];
+}
+
+static enum kube_watch_state state_of(const struct kube_watch *watch)
+{
+	return watch->status == 403 ? KUBE_WATCH_FORBIDDEN : is_absent(watch) ? KUBE_WATCH_ABSENT : KUBE_WATCH_FAILING;
 }
 
 /* The kind of objects is not there. One such answer may come from a server that has just started. */
@@ -404,11 +410,12 @@ static void request_failed(struct kube_watch *watch, uint64_t retry_after_ns)
 	bool is_expected = learn(watch);
 	if (is_expected)
 		kube_retry_succeeded(&watch->retry); /* the server lives: asked again at once, or nearly */
-	start_after(watch, kube_retry_failed(&watch->retry, watch->status, retry_after_ns));
-	if (watch->status == 404)
+	unsigned status = watch->status == 404 && !is_absent(watch) ? 0 : watch->status;
+	start_after(watch, kube_retry_failed(&watch->retry, status, retry_after_ns));
+	if (is_absent(watch))
 		forget_absent(watch);
 	if (!is_expected)
-		tell_state(watch, state_of(watch->status), &watch->error);
+		tell_state(watch, state_of(watch), &watch->error);
 }
 
 /* A watch ends every few minutes; one that ends at once, without a word, is a server in trouble. */

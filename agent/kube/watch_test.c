@@ -241,6 +241,29 @@ static void objects_of_a_missing_crd_go_after_two_answers_and_return(void **stat
 	fixture_stop(&f);
 }
 
+static void kinds_of_the_core_are_never_absent(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct kube_watch_options options = {.resource = {"", "v1", "pods"}};
+	struct kube_watch *watch;
+	struct error err;
+	fixture_init(&f);
+	fixture_answer(&f, "200 OK", "", TWO);
+	for (int i = 0; i < 4; i++)
+		fixture_answer(&f, "404 Not Found", "", SPAN("default backend - 404"));
+	fixture_stream(&f, SPAN(EVENT("ADDED", OBJECT("c", "21"))), false);
+	fixture_start(&f, false);
+	assert_int_equal(kube_watch_new(f.api, &options, fixture_events(&f), &watch, &err), 0);
+	fixture_run(&f, "upsert ns/c", 1, 6);
+	fixture_log_has(&f, "failing: watch pods: 404: default backend - 404\n");
+	assert_int_equal(fixture_count(&f, "removed"), 0);
+	assert_int_equal(fixture_count(&f, "absent"), 0);
+	fixture_request_has(&f, 5, "&resourceVersion=20 HTTP");
+	kube_watch_free(watch);
+	fixture_stop(&f);
+}
+
 static void first_events_in_any_order_are_no_place_to_go_on_from(void **state)
 {
 	(void)state;
@@ -556,6 +579,7 @@ int main(void)
 		cmocka_unit_test(where_a_version_is_refused_any_will_do),
 		cmocka_unit_test(refusals_and_failures_keep_what_was_told),
 		cmocka_unit_test(objects_of_a_missing_crd_go_after_two_answers_and_return),
+		cmocka_unit_test(kinds_of_the_core_are_never_absent),
 		cmocka_unit_test(first_events_in_any_order_are_no_place_to_go_on_from),
 		cmocka_unit_test(a_list_may_be_compressed),
 		cmocka_unit_test(a_list_that_inflates_beyond_the_ceiling_is_refused),

@@ -91,7 +91,7 @@ enum kube_watch_state {
 	KUBE_WATCH_SYNCED,    /* what is known is what there is */
 	KUBE_WATCH_FAILING,   /* no connection, an error: asked again within 5 s */
 	KUBE_WATCH_FORBIDDEN, /* 403: asked again after 5-10 s, later every minute */
-	KUBE_WATCH_ABSENT,    /* 404, the CRD is not there: asked again every 5-15 s */
+	KUBE_WATCH_ABSENT,    /* 404, the CRD is not there: asked again every 5-15 s, later every minute */
 };
 const char *kube_watch_state_name(enum kube_watch_state state);
 
