@@ -235,6 +235,8 @@ int sample_labels(struct ingest *in, const struct expo_entry *entry, struct labe
 		return -ENOMEM;
 
 	result = relabel_apply(in->target->metric_relabel, &builder, NULL);
+	if (result < 0 && in->store->labels_arena.full)
+		return fail_scrape(in, SERIES_BAD_SERIES, "relabelling makes its labels too large");
 	struct labels labels = labels_builder_view(&builder);
 	if (result <= 0 || labels.count == 0)
 		return result < 0 ? result : 0;

@@ -14,6 +14,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* While one series' labels are made; a line has 64 KiB, and relabel rules may make more of it. */
+enum { LABELS_MAX_BYTES = 16 << 20 };
+
 /* ---- life -------------------------------------------------------------------------------------------- */
 
 _Static_assert(offsetof(struct series_store, scratch) + sizeof(struct buf) ==
@@ -32,7 +35,7 @@ int series_store_new(uint64_t series_memory_bytes, struct series_store **ret_sto
 	tables_init(&store->draft);
 	tables_init(&store->packed);
 	arena_init(&store->exemplar_arena, UINT32_MAX);
-	arena_init(&store->labels_arena, UINT32_MAX);
+	arena_init(&store->labels_arena, LABELS_MAX_BYTES);
 	arena_init(&store->pack_arena, SIZE_MAX / 2);
 	if (codec_new(CODEC_ZSTD, &store->zstd) < 0) {
 		series_store_free(store);

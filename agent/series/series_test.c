@@ -196,6 +196,22 @@ static void metric_relabelling_decides_what_is_kept(void **state)
 	relabel_free(relabel);
 }
 
+/* Each doubles the label: rules may be a tenant's. */
+static void rules_that_blow_up_a_label_fail_the_scrape(void **state)
+{
+	(void)state;
+	const char *source[] = {"a"};
+	struct relabel *relabel = NULL;
+	struct relabel_rule rules[40];
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		rules[i] =
+			(struct relabel_rule){.source_labels = {source, 1}, .target_label = "a", .replacement = "$1$1"};
+	assert_int_equal(relabel_compile(rules, ARRAY_SIZE(rules), &relabel, NULL), 0);
+	assert_fails((struct series_target){.metric_relabel = relabel}, EXPO_TEXT, "a{a=\"b\"} 1\n", SERIES_BAD_SERIES,
+		"relabelling makes its labels too large");
+	relabel_free(relabel);
+}
+
 /* What Prometheus' parser makes of le below a TYPE line, seen where le stays a label. */
 static void bounds_that_stay_labels_have_one_form(void **state)
 {
@@ -378,6 +394,7 @@ int main(void)
 		cmocka_unit_test(a_new_limit_holds_for_known_series),
 		cmocka_unit_test(a_report_metric_that_the_target_exposes_gives_way),
 		cmocka_unit_test(metric_relabelling_decides_what_is_kept),
+		cmocka_unit_test(rules_that_blow_up_a_label_fail_the_scrape),
 		cmocka_unit_test(bounds_that_stay_labels_have_one_form),
 		cmocka_unit_test(a_body_that_ends_in_a_cut_comment_notes_what_it_exported),
 		cmocka_unit_test(metadata_without_end_fails_the_scrape),
