@@ -62,6 +62,8 @@ static void stop_requested(void *arg)
 	secrets_disconnect(core);
 	monitors_free(core->monitors);
 	core->monitors = NULL;
+	rights_free(core->rights);
+	core->rights = NULL;
 	sources_free(core->sources);
 	core->sources = NULL;
 	telemetry_stop(core);
@@ -122,6 +124,7 @@ static void adopt_sources(struct core *core, struct settings *settings, struct s
 		return;
 	secrets_disconnect(core);
 	monitors_disconnect(core->monitors);
+	rights_disconnect(core->rights);
 	sources_free(core->sources);
 	if (core->sources_settings != core->settings)
 		settings_free(core->sources_settings);
@@ -177,6 +180,8 @@ static void adopt(struct core *core, struct settings *settings, struct sources *
 		restart_telemetry(core);
 	if (!same_probe)
 		restart_probes(core);
+	monitors_configured(core);
+	rights_configured(core);
 	monitors_configured(core);
 	if (!same_discovery)
 		restart_trials(core);
@@ -287,6 +292,10 @@ static int start_parts(struct core *core, struct error *err)
 	if (result == 0)
 		result = telemetry_start(core);
 	if (result == 0)
+	if (result == 0)
+		result = monitors_start(core, err);
+	if (result == 0)
+		result = rights_start(core);
 		result = probes_start(core);
 	if (result == 0)
 		result = monitors_start(core, err);
@@ -319,6 +328,8 @@ static void core_done(struct core *core)
 	sources_free(core->sources);
 	workers_free(core);
 	costs_done(core);
+	monitors_free(core->monitors);
+	rights_free(core->rights);
 	if (core->exporter)
 		exporter_stop(core->exporter, 0);
 	targets_done(core);

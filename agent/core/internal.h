@@ -19,6 +19,7 @@
 #include "gleaner/wire.h"
 #include "monitors.h"
 #include "probes.h"
+#include "rights.h"
 #include "secrets.h"
 #include "settings.h"
 #include "sources.h"
@@ -109,6 +110,7 @@ struct core {
 	struct http *http; /* for the kubelet */
 	struct secrets *secrets;
 	struct monitors *monitors; /* NULL while stopping */
+	struct rights *rights;     /* NULL while stopping */
 	struct sources *sources;   /* NULL while stopping */
 	struct settings *
 		sources_settings; /* what they borrow: the present ones, or those before a reload that left them alone */

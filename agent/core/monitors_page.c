@@ -249,6 +249,7 @@ void monitors_json(const struct core *core, struct buf *out)
 		monitors && monitors->store ? "true" : "false", monitors && monitors->complete ? "true" : "false");
 	if (monitors && monitors->why_not.text[0])
 		pages_json(out, "reason", span_str(monitors->why_not.text));
+	rights_json(core->rights, out);
 	buf_str(out, ",\"watches\":[");
 	for (size_t i = 0; monitors && i < MONITOR_RESOURCES; i++)
 		json_list(out, monitors->lists[i], &count);

@@ -294,6 +294,7 @@ static void render_agent(struct core *core, struct buf *page)
 	render_export(core, page);
 	sources_metrics(core->sources, page);
 	monitors_metrics(core, page);
+	rights_metrics(core->rights, page);
 	secrets_metrics(core, page);
 	render_probe(core, page);
 	render_costs(core, page);
