@@ -108,8 +108,8 @@ static size_t missing(const struct buf *in)
 	return in->len < PREFIX ? PREFIX - in->len : PREFIX + message_bytes(in) - in->len;
 }
 
-/* The prefix is complete, or the message. Returns whether the call goes on. */
-static bool advance(struct grpc_call *call)
+/* The prefix is complete, or the message. */
+static void advance(struct grpc_call *call)
 {
 	struct buf *in = &call->in;
 	if (in->len == PREFIX && in->ptr[0] != 0)
@@ -117,19 +117,20 @@ static bool advance(struct grpc_call *call)
 	else if (in->len == PREFIX && message_bytes(in) > call->request.max_message_bytes)
 		end(call, -EMSGSIZE, "a message larger than allowed");
 	if (call->ended || missing(in) > 0)
-		return !call->ended;
+		return;
 	call->wait = WAIT_QUIET;
 	int r = call->request.on_message(call->request.arg, span_of(in->ptr + PREFIX, in->len - PREFIX));
 	buf_reset(in);
 	if (r < 0)
 		end(call, r, r == -ENOMEM ? "out of memory" : "a message that cannot be read");
-	return r >= 0;
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t len, void *arg)
 {
 	struct grpc_call *call = arg;
 	(void)session, (void)flags, (void)stream;
+	if (call->http_status != 200) /* the text of an error page */
+		return 0;
 	while (len > 0 && !call->ended) {
 		size_t part = missing(&call->in);
 		part = part < len ? part : len;

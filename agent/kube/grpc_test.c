@@ -153,7 +153,7 @@ static void stream_that_breaks_is_a_reset(void **state)
 	check_end(&f, &closed, -ECONNRESET, "the connection was closed");
 	const struct test_grpc_reply half = {.messages = SPAN("\0\0\0\0\3on")};
 	check_end(&f, &half, -EPROTO, "in the middle of a message");
-	const struct test_grpc_reply page = {.http_status = "404", .messages = SPAN_NONE};
+	const struct test_grpc_reply page = {.http_status = "404", .messages = SPAN("404 page not found")};
 	check_end(&f, &page, -EPROTO, "HTTP status 404");
 }
 

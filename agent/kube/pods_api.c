@@ -51,7 +51,7 @@ struct kube_pods_api {
 	bool dirty;       /* the store has changed since */
 	bool collecting;  /* hand_over is due */
 	unsigned failures;
-	struct loop_timer *connect_timer, *collect_timer, *expire_timer;
+	struct loop_timer *connect_timer, *sync_timer, *collect_timer, *expire_timer;
 	struct kube_stats stats;
 };
 
@@ -96,6 +96,7 @@ static void failed(struct kube_pods_api *api, int code, const struct error *err)
 		api->failures = 0;
 	api->synced = false;
 	uint64_t delay_ns = next_delay(api, kind);
+	loop_timer_cancel(api->sync_timer);
 	api->stats.failures++;
 	api->stats.consecutive_failures++;
 	api->stats.last_failure = kind;
@@ -107,13 +108,19 @@ static void failed(struct kube_pods_api *api, int code, const struct error *err)
 
 /* ---- handing over ----------------------------------------------------------------------- */
 
-static void restart(struct kube_pods_api *api, const char *reason)
+static void restart(struct kube_pods_api *api, int code, const char *reason)
 {
 	struct error err;
-	error_set(&err, ENOMEM, "%s", reason);
+	error_set(&err, code, "%s: %s", methods[api->method], reason);
 	grpc_cancel(api->call);
 	api->call = NULL;
-	failed(api, -ENOMEM, &err);
+	failed(api, -code, &err);
+}
+
+/* A stream that lives and answers pings, but does not come to its end of the beginning: nothing is known by it. */
+static void sync_overdue(void *arg)
+{
+	restart(arg, ETIMEDOUT, "not all pods were told in time");
 }
 
 static void hand_over(void *arg)
@@ -124,7 +131,7 @@ static void hand_over(void *arg)
 	if (!api->dirty && api->handed_over)
 		return;
 	if (kube_store_list(&api->store, &pods) < 0) {
-		restart(api, "out of memory");
+		restart(api, ENOMEM, "out of memory");
 		return;
 	}
 	api->dirty = false;
@@ -150,6 +157,7 @@ static void expire(void *arg)
 /* All pods were told. */
 static void synced(struct kube_pods_api *api)
 {
+	loop_timer_cancel(api->sync_timer);
 	api->synced = true;
 	api->synced_ns = clock_mono(&api->clock);
 	api->both_asked = false;
@@ -257,7 +265,9 @@ static void connect_now(void *arg)
 	api->stats.polls++;
 	kube_store_begin(&api->store);
 	int r = grpc_start(api->loop, &request, &api->call, &err);
-	if (r < 0)
+	if (r == 0)
+		loop_timer_set(api->sync_timer, 2 * options->first_timeout_ns);
+	else
 		failed(api, r, &err);
 }
 
@@ -279,6 +289,7 @@ int kube_pods_api_new(struct loop *loop, const struct kube_pods_api_options *opt
 	rng_init(&api->rng, hash_seed());
 	kube_store_init(&api->store, MISSING_NS);
 	if (loop_timer_new(loop, connect_now, api, &api->connect_timer) < 0 ||
+		loop_timer_new(loop, sync_overdue, api, &api->sync_timer) < 0 ||
 		loop_timer_new(loop, hand_over, api, &api->collect_timer) < 0 ||
 		loop_timer_new(loop, expire, api, &api->expire_timer) < 0 ||
 		loop_timer_set(api->connect_timer, 0) < 0) {
@@ -295,6 +306,7 @@ void kube_pods_api_free(struct kube_pods_api *api)
 		return;
 	grpc_cancel(api->call);
 	loop_timer_free(api->connect_timer);
+	loop_timer_free(api->sync_timer);
 	loop_timer_free(api->collect_timer);
 	loop_timer_free(api->expire_timer);
 	kube_store_done(&api->store);

@@ -305,6 +305,20 @@ static void pod_that_cannot_be_read_is_counted_and_left_out(void **state)
 	teardown(&f);
 }
 
+static void stream_that_never_tells_all_is_a_failure(void **state)
+{
+	(void)state;
+	struct fixture f;
+	setup(&f);
+	f.options.first_timeout_ns = 20 * NS_PER_MS;
+	add_reply(&f, 0, 5); /* five pods, and then no word that this was all */
+	run(&f, 0, 2);
+	check_error(&f, "WatchPods: not all pods were told in time");
+	assert_int_equal(f.lists, 0);
+	assert_int_equal(f.answers, 0);
+	teardown(&f);
+}
+
 static void driver_can_be_freed_at_any_time(void **state)
 {
 	(void)state;
@@ -375,6 +389,7 @@ int main(void)
 		cmocka_unit_test(pod_that_went_while_the_stream_was_broken_stays_for_now),
 		cmocka_unit_test(missing_socket_is_absent_and_asked_for_ever_less),
 		cmocka_unit_test(pod_that_cannot_be_read_is_counted_and_left_out),
+		cmocka_unit_test(stream_that_never_tells_all_is_a_failure),
 		cmocka_unit_test(driver_can_be_freed_at_any_time),
 		cmocka_unit_test(making_a_driver_survives_no_memory),
 		cmocka_unit_test(stream_survives_no_memory),
