@@ -44,13 +44,13 @@ struct kube_watch {
 	struct kube_watch_options options;
 	struct kube_watch_events events;
 	struct arena texts; /* of the options */
-	struct loop_timer *start_timer, *consume_timer;
+	struct loop_timer *start_timer, *consume_timer, *sync_timer;
 	struct kube_retry retry;
 	struct kube_known known;
 	char version[VERSION_MAX + 1]; /* where the next watch begins; "": nowhere yet */
 	bool any_version;              /* the next list: "not older than" failed */
 	bool must_list;                /* a watch alone will not do */
-	bool no_watch_list;            /* an object was too large for an event: a list can leave it out */
+	bool no_watch_list;            /* it would fail again: an object too large, or no end */
 
 	/* The request under way. */
 	enum phase phase;
@@ -120,6 +120,7 @@ static void synced(struct kube_watch *watch, struct span version)
 		fail(watch, ENOMEM, "out of memory");
 		return;
 	}
+	loop_timer_cancel(watch->sync_timer);
 	watch->must_list = watch->any_version = false;
 	watch->stats.lists++;
 	watch->stats.objects = watch->known.objects.count;
@@ -327,6 +328,8 @@ static void end_request(struct kube_watch *watch)
 	http_cancel(watch->call);
 	if (watch->consume_timer)
 		loop_timer_cancel(watch->consume_timer);
+	if (watch->sync_timer)
+		loop_timer_cancel(watch->sync_timer);
 	kube_list_reader_free(watch->list);
 	codec_inflate_free(watch->inflate);
 	watch->list = NULL;
@@ -373,7 +376,8 @@ static bool learn(struct kube_watch *watch)
 		return true;
 	}
 	bool is_too_large = watch->failed == -E2BIG || watch->failed == -ENOMEM;
-	watch->no_watch_list |= watch->must_list && watch->phase == PHASE_WATCH_LIST && is_too_large;
+	bool would_fail_again = is_too_large || watch->failed == -ETIMEDOUT;
+	watch->no_watch_list |= watch->must_list && watch->phase == PHASE_WATCH_LIST && would_fail_again;
 	if (watch->must_list && watch->version[0] && !watch->any_version && is_version_refused(watch)) {
 		watch->any_version = true;
 		return true;
@@ -484,6 +488,14 @@ static void pieces_wait(void *arg)
 		tell_state(watch, KUBE_WATCH_SYNCED, &none);
 }
 
+/* The stream lives, and its bookmark does not come: a cache of the server that waits for its etcd. */
+static void sync_overdue(void *arg)
+{
+	struct kube_watch *watch = arg;
+	fail(watch, ETIMEDOUT, "not all objects were told in time");
+	finish(watch, 0);
+}
+
 /* ---- the start of a request ------------------------------------------------------------------------------ */
 
 static void put_parameter(struct buf *path, const char *name, const char *value)
@@ -576,6 +588,8 @@ static void start_next(void *arg)
 	struct kube_watch *watch = arg;
 	begin_request(watch);
 	int r = send_request(watch, &watch->error);
+	if (r == 0 && watch->phase == PHASE_WATCH_LIST)
+		loop_timer_set(watch->sync_timer, watch->api->options->timeout_ns);
 	if (r == 0)
 		return;
 	watch->failed = r;
@@ -592,6 +606,8 @@ static int prepare(struct kube_watch *watch)
 	int r = loop_timer_new(api->loop, start_next, watch, &watch->start_timer);
 	if (r == 0)
 		r = loop_timer_new(api->loop, pieces_wait, watch, &watch->consume_timer);
+	if (r == 0)
+		r = loop_timer_new(api->loop, sync_overdue, watch, &watch->sync_timer);
 	const char **texts[] = {
 		&watch->options.namespace_, &watch->options.label_selector, &watch->options.field_selector};
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(texts); i++)
@@ -634,6 +650,7 @@ void kube_watch_free(struct kube_watch *watch)
 	end_request(watch);
 	loop_timer_free(watch->start_timer);
 	loop_timer_free(watch->consume_timer);
+	loop_timer_free(watch->sync_timer);
 	kube_known_done(&watch->known);
 	kube_lines_done(&watch->lines);
 	arena_done(&watch->arena);

@@ -241,6 +241,25 @@ static void objects_of_a_missing_crd_go_after_two_answers_and_return(void **stat
 	fixture_stop(&f);
 }
 
+static void a_watch_list_without_an_end_leads_to_a_list(void **state)
+{
+	(void)state;
+	struct fixture f;
+	fixture_init(&f);
+	f.options.watch_list = KUBE_WATCH_LIST_ON;
+	f.options.timeout_ns = 300 * NS_PER_MS;
+	fixture_stream(&f, SPAN(EVENT("ADDED", OBJECT("a", "10"))), false);
+	fixture_answer(&f, "200 OK", "", TWO);
+	fixture_stream(&f, SPAN_NONE, false);
+	fixture_start(&f, false);
+	struct kube_watch *watch = fixture_watch(&f);
+	fixture_run(&f, "synced\n", 2, 3);
+	assert_log(&f, "upsert ns/a\nfailing: watch servicemonitors: not all objects were told in time\n"
+		       "upsert ns/b\nsynced\nsynced\n");
+	kube_watch_free(watch);
+	fixture_stop(&f);
+}
+
 static void kinds_of_the_core_are_never_absent(void **state)
 {
 	(void)state;
@@ -579,6 +598,7 @@ int main(void)
 		cmocka_unit_test(where_a_version_is_refused_any_will_do),
 		cmocka_unit_test(refusals_and_failures_keep_what_was_told),
 		cmocka_unit_test(objects_of_a_missing_crd_go_after_two_answers_and_return),
+		cmocka_unit_test(a_watch_list_without_an_end_leads_to_a_list),
 		cmocka_unit_test(kinds_of_the_core_are_never_absent),
 		cmocka_unit_test(first_events_in_any_order_are_no_place_to_go_on_from),
 		cmocka_unit_test(a_list_may_be_compressed),

@@ -27,7 +27,7 @@ struct kube_api_options {
 		bool insecure_skip_verify;
 	} tls;
 	uint64_t startup_jitter_ns;
-	uint64_t timeout_ns;     /* of a list or a single object */
+	uint64_t timeout_ns;     /* of a list (also of one that is streamed) or a single object */
 	uint64_t max_list_bytes; /* inflated */
 	int watch_list;          /* enum kube_watch_list */
 };
