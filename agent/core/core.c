@@ -148,13 +148,19 @@ static void restart_probes(struct core *core)
 	kube_pods_unref(pods);
 }
 
-static void restart_trials(struct core *core)
+/* What ports answered stays true, unless they are to be asked something else. */
+static void restart_trials(struct core *core, const struct settings *old)
 {
-	bool were_on = core->trials != NULL;
+	const struct discover_listen_options *was = &old->discovery.listen, *is = &core->settings->discovery.listen;
+	if (core->trials && is->enabled && strcmp(was->job_name, is->job_name) == 0 &&
+		strcmp(was->metrics_path, is->metrics_path) == 0) {
+		trials_review(core);
+		return;
+	}
+	int result = core->trials ? discover_ports(core->discover, NULL, 0) : 0;
 	trials_stop(core);
-	int result = trials_start(core);
-	if (result == 0 && were_on && !core->trials)
-		result = discover_ports(core->discover, NULL, 0);
+	if (result == 0)
+		result = trials_start(core);
 	if (result < 0)
 		log_error(&core->log, "discovery.listen: %s", strerror(-result));
 }
@@ -174,17 +180,16 @@ static void adopt(struct core *core, struct settings *settings, struct sources *
 	adopt_sources(core, settings, sources);
 	core->settings = settings;
 	secrets_configured(core);
+	monitors_configured(core);
+	rights_configured(core);
 	rotate_all(core);
 	log_configure(&core->log, (enum log_level)settings->log.level, (enum log_format)settings->log.format);
 	if (!same_telemetry)
 		restart_telemetry(core);
 	if (!same_probe)
 		restart_probes(core);
-	monitors_configured(core);
-	rights_configured(core);
-	monitors_configured(core);
 	if (!same_discovery)
-		restart_trials(core);
+		restart_trials(core, old);
 	if (!same_codec || !same_scrape)
 		workers_restart(core);
 	if (core->sources_settings != old)
@@ -288,17 +293,15 @@ static int start_parts(struct core *core, struct error *err)
 		result = sources_start(core, settings, &core->sources, err);
 	core->sources_settings = settings;
 	if (result == 0)
+		result = monitors_start(core, err);
+	if (result == 0)
+		result = rights_start(core);
+	if (result == 0)
 		result = rotate_start(core);
 	if (result == 0)
 		result = telemetry_start(core);
 	if (result == 0)
-	if (result == 0)
-		result = monitors_start(core, err);
-	if (result == 0)
-		result = rights_start(core);
 		result = probes_start(core);
-	if (result == 0)
-		result = monitors_start(core, err);
 	if (result == 0)
 		result = trials_start(core);
 	if (result == 0 && settings->status.enabled)
@@ -325,15 +328,14 @@ static void core_done(struct core *core)
 	trials_stop(core);
 	rotate_stop(core);
 	secrets_free(core->secrets);
+	monitors_free(core->monitors);
+	rights_free(core->rights);
 	sources_free(core->sources);
 	workers_free(core);
 	costs_done(core);
-	monitors_free(core->monitors);
-	rights_free(core->rights);
 	if (core->exporter)
 		exporter_stop(core->exporter, 0);
 	targets_done(core);
-	monitors_free(core->monitors);
 	http_free(core->http);
 	spool_free(core->spool);
 	loop_timer_free(core->stop_timer);

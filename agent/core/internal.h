@@ -132,6 +132,7 @@ struct core {
 	struct probes_counters probes_before; /* of those before a reload */
 	struct costs costs;
 	struct trials *trials; /* NULL: discovery.listen is off */
+	struct trials_counters trials_counted;
 	struct status_server *status;
 	struct telemetry *telemetry;
 

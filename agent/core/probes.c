@@ -94,7 +94,7 @@ static void scrape_now(struct probes *probes, struct core_target *known)
 void probes_port_opened(void *arg, const struct listener *listener)
 {
 	struct probes *probes = arg;
-	trials_opened(probes->core, listener);
+	trials_opened(probes->core, listener, !probes->snapshot_due_to_run);
 	const struct map_slot *slot;
 	for (size_t i = 0; (slot = map_next(&probes->core->targets, &i));) {
 		struct core_target *known = slot->value;

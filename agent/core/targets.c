@@ -289,6 +289,7 @@ void targets_scraped(struct core *core, const struct wire_scraped *scraped, stru
 	if (!target) /* it went while the report was on its way */
 		return;
 	bool was_up = target->last.key == 0 || target->last.up;
+	bool trial = trials_is_trial(core, target->target);
 	target->last = *scraped;
 	target->committed_tick_ns = scraped->tick_ns;
 	target->scrapes++;
@@ -303,8 +304,8 @@ void targets_scraped(struct core *core, const struct wire_scraped *scraped, stru
 	}
 	target->failures++;
 	error_set(&target->last_error, EIO, "%.*s", SPAN_ARGS(error));
-	/* Said when it begins; the pages and `up` say that it goes on. */
-	if (was_up)
+	/* Said when it begins; the pages and `up` say that it goes on. That a port has no metrics is no failure. */
+	if (was_up && !trial)
 		log_failure(core, target->target, error);
 	rotate_refused(core, target, scraped->reason);
 }

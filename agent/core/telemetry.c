@@ -53,14 +53,14 @@ static void render_scrapes(const struct core *core, struct buf *page)
 		(double)targets_stretched(core));
 	one(page, "gleaner_interval_changes_total", "counter", "Steps by which intervals were stretched, and back.",
 		(double)totals->stretches);
-	struct trials_counters trials = trials_counters(core);
+	const struct trials_counters *trials = &core->trials_counted;
 	metrics_family(page, "gleaner_listen_trials_total", "counter",
 		"Undeclared ports that were asked for metrics (discovery.listen), by what came of it.");
-	metrics_sample(page, "gleaner_listen_trials_total", "result=\"accepted\"", (double)trials.accepted);
-	metrics_sample(page, "gleaner_listen_trials_total", "result=\"refused\"", (double)trials.refused);
-	metrics_sample(page, "gleaner_listen_trials_total", "result=\"failed\"", (double)trials.failed);
+	metrics_sample(page, "gleaner_listen_trials_total", "result=\"accepted\"", (double)trials->accepted);
+	metrics_sample(page, "gleaner_listen_trials_total", "result=\"refused\"", (double)trials->refused);
+	metrics_sample(page, "gleaner_listen_trials_total", "result=\"failed\"", (double)trials->failed);
 	one(page, "gleaner_listen_ports_over_limit_total", "counter",
-		"Undeclared ports that were not looked at because too many are known.", (double)trials.over_limit);
+		"Undeclared ports that were not looked at because too many are known.", (double)trials->over_limit);
 	one(page, "gleaner_scrapes_total", "counter", "Scrapes whose points are committed.", (double)totals->scrapes);
 	metrics_family(page, "gleaner_scrapes_failed_total", "counter", "Scrapes with up = 0, by reason.");
 	for (size_t i = 0; i < totals->failed_count; i++)
