@@ -563,6 +563,30 @@ static void values_are_asked_for_when_a_pod_needs_them_and_rotate_without_moving
 			     "Secret shop/s: not there\n");
 }
 
+/* A rule that changes no label makes another job; the targets must not hang on the old one, whose credentials nobody rotates. */
+static void values_rotate_also_after_a_change_of_the_monitor_that_no_label_shows(void **state)
+{
+	struct scene *scene = *state;
+	struct vault vault = {.value = "old"};
+	struct kube_pod pod = app_pod("a", "10.85.0.2");
+	discover_use_secrets(scene->discover, (struct monitor_secrets){.get = get, .arg = &vault});
+	put_named(scene, MONITOR_POD_MONITORS, "p",
+		"{'selector':{},'podMetricsEndpoints':[{'port':'http','authorization':{'credentials':{'name':'s','key':"
+		"'k'}}}]}");
+	must_apply(scene);
+	assert_int_equal(tell_pods(scene, &pod, 1), 0);
+	assert_events(scene, "+ podMonitor/shop/p/0 http://10.85.0.2:8080/metrics\n");
+	put_named(scene, MONITOR_POD_MONITORS, "p",
+		"{'selector':{},'podMetricsEndpoints':[{'port':'http','authorization':{'credentials':{'name':'s','key':"
+		"'k'}},'relabelings':[{'action':'labeldrop','regex':'none'}]}]}");
+	must_apply(scene);
+	assert_events(scene, "~ podMonitor/shop/p/0 http://10.85.0.2:8080/metrics\n");
+	vault.value = "new";
+	assert_int_equal(discover_secrets_changed(scene->discover), 0);
+	assert_events(scene, "");
+	test_assert_text(target_at(scene, 0)->job->credentials->authorization, "Bearer new");
+}
+
 /* ---- the node that was captured ---------------------------------------------------------------------------- */
 
 static struct kube_pods *captured_pods(void)
@@ -691,6 +715,7 @@ int main(void)
 		TEST(unchanged_targets_stay_themselves_through_every_event),
 		TEST(wrong_scrape_timeout_rejects_the_monitor),
 		TEST(scrape_config_takes_static_targets_of_this_host_only),
+		TEST(values_rotate_also_after_a_change_of_the_monitor_that_no_label_shows),
 		TEST(values_are_asked_for_when_a_pod_needs_them_and_rotate_without_moving_a_target),
 		TEST(the_service_of_the_seed_leads_to_the_addresses_of_its_slice),
 		TEST(memory_that_runs_out_leaves_what_was),

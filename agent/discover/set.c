@@ -160,7 +160,8 @@ static int add_found(const struct set *set, const struct set *present, struct gr
 		return group_refuse(group, found->labels, &err);
 	}
 	struct target *same = present ? set_target(present, target->key) : NULL;
-	if (same && same->content == target->content) {
+	/* Of another job it is another target, whatever its content: credentials and budget are read from its job. */
+	if (same && same->content == target->content && same->job == group->job) {
 		target_unref(target);
 		target = target_ref(same);
 	}

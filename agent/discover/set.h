@@ -90,7 +90,7 @@ struct making {
 	struct span uid;
 	uint64_t hash;
 };
-/* Makes targets of what was found. A target that `present` holds with the same content is taken from there.
+/* Makes targets of what was found. A target that `present` holds with the same job and content is taken from there.
  *   returns  0; -ENOMEM. What cannot become a target is a refusal of the group. */
 int set_build_group(
 	struct set *set, const struct set *present, const struct making *making, const struct findings *findings);
