@@ -162,7 +162,7 @@ static bool stop(struct kube_pods_parser *parser, int code, const char *reason)
 static bool stop_no_memory(struct kube_pods_parser *parser, const struct kube_list *list)
 {
 	if (list && list->count >= KUBE_LIST_MAX)
-		return stop(parser, EMSGSIZE, "a list of more than 65536 entries");
+		return stop(parser, EMSGSIZE, "more than 65536 pods");
 	return stop(parser, ENOMEM, "out of memory");
 }
 
@@ -291,7 +291,7 @@ static struct span *string_at(struct kube_pods_parser *parser, enum place place)
 static bool keep_label(struct kube_pods_parser *parser, struct kube_list *list, struct span value)
 {
 	struct label label = parser->label;
-	if (span_eq(label.name, SPAN("kubectl.kubernetes.io/last-applied-configuration")))
+	if (kube_list_is_full(list) || span_eq(label.name, SPAN("kubectl.kubernetes.io/last-applied-configuration")))
 		return true;
 	if (!keep(parser, value, &label.value))
 		return false;
@@ -304,7 +304,9 @@ static bool keep_label(struct kube_pods_parser *parser, struct kube_list *list, 
 
 static bool keep_pod_ip(struct kube_pods_parser *parser, struct span text)
 {
-	struct span *ip = text.len > 0 ? kube_list_push(&parser->build.pod_ips, sizeof(*ip)) : &(struct span){0};
+	if (text.len == 0 || kube_list_is_full(&parser->build.pod_ips))
+		return true;
+	struct span *ip = kube_list_push(&parser->build.pod_ips, sizeof(*ip));
 	if (!ip)
 		return stop_no_memory(parser, &parser->build.pod_ips);
 	return keep(parser, text, ip);
@@ -440,12 +442,32 @@ static bool is_array(enum place place)
 	return place >= ITEMS && place <= INIT_STATUSES;
 }
 
+/* Whether there is no room for the object of this place. */
+static bool is_full(const struct kube_build *build, enum place place)
+{
+	switch (place) {
+	case CONTAINER:
+		return kube_list_is_full(&build->containers);
+	case INIT_CONTAINER:
+		return kube_list_is_full(&build->inits);
+	case PORT:
+		return kube_list_is_full(&build->ports);
+	case CONTAINER_STATUS:
+	case INIT_STATUS:
+		return kube_list_is_full(&build->statuses);
+	default:
+		return false;
+	}
+}
+
 static bool on_begin(void *arg, enum json_type type)
 {
 	struct kube_pods_parser *parser = arg;
 	enum place place = take_place(parser);
 	if (type == JSON_ARRAY ? !is_array(place) : place > RUNNING)
 		place = NOWHERE; /* another type than belongs there */
+	if (is_full(&parser->build, place))
+		place = NOWHERE;
 	parser->has_items |= place == ITEMS;
 	parser->stack[parser->depth++] = (unsigned char)place;
 	return type == JSON_ARRAY || begin(parser, place);

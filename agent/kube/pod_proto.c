@@ -105,14 +105,13 @@ static int keep(struct decode *decode, const struct proto_field *field, struct s
 	return 0;
 }
 
-/* A new element of a list; -EMSGSIZE or -ENOMEM. */
+/* 1: a new element of a list; 0: it is full; -ENOMEM. */
 static int push(struct kube_list *list, size_t size, void **ret_entry)
 {
-	void *entry = kube_list_push(list, size);
-	if (!entry)
-		return list->count >= KUBE_LIST_MAX ? -EMSGSIZE : -ENOMEM;
-	*ret_entry = entry;
-	return 0;
+	if (kube_list_is_full(list))
+		return 0;
+	*ret_entry = kube_list_push(list, size);
+	return *ret_entry ? 1 : -ENOMEM;
 }
 
 /* ---- metadata -------------------------------------------------------------------------- */
@@ -139,9 +138,9 @@ static int take_label(struct decode *decode, const struct proto_field *message, 
 		r = keep(decode, &pair[1], &label.value);
 	if (r == 0)
 		r = push(list, sizeof(label), &entry);
-	if (r == 0)
+	if (r > 0)
 		*(struct label *)entry = label;
-	return r;
+	return r < 0 ? r : 0;
 }
 
 struct owner {
@@ -226,8 +225,8 @@ static int take_container(struct decode *decode, const struct proto_field *field
 		return keep(decode, field, &entry->container.image);
 	case 6:
 		r = push(&decode->build.ports, sizeof(struct kube_port), &port);
-		entry->port_count += r == 0;
-		return r < 0 ? r : each(decode, field, take_port, port);
+		entry->port_count += r > 0;
+		return r > 0 ? each(decode, field, take_port, port) : r;
 	case 24: /* restartPolicy */
 		entry->container.sidecar = entry->container.init && span_eq(field->bytes, SPAN("Always"));
 		return 0;
@@ -241,7 +240,7 @@ static int take_new_container(
 {
 	void *entry;
 	int r = push(list, sizeof(struct kube_build_container), &entry);
-	if (r < 0)
+	if (r <= 0)
 		return r;
 	struct kube_build_container *container = entry;
 	container->container.init = init;
@@ -296,7 +295,7 @@ static int take_new_status(struct decode *decode, const struct proto_field *mess
 {
 	void *entry;
 	int r = push(&decode->build.statuses, sizeof(struct kube_build_status), &entry);
-	if (r < 0)
+	if (r <= 0)
 		return r;
 	((struct kube_build_status *)entry)->init = init;
 	return each(decode, message, take_container_status, entry);
@@ -327,9 +326,9 @@ static int take_new_ip(struct decode *decode, const struct proto_field *message)
 	if (r < 0 || ip.len == 0)
 		return r;
 	r = push(&decode->build.pod_ips, sizeof(ip), &entry);
-	if (r == 0)
+	if (r > 0)
 		*(struct span *)entry = ip;
-	return r;
+	return r < 0 ? r : 0;
 }
 
 static int take_status(struct decode *decode, const struct proto_field *field, void *of)
@@ -400,10 +399,7 @@ int kube_pod_decode(struct span bytes, struct span host_ip, struct kube_pods **r
 		return 0;
 	}
 	kube_pods_unref(one);
-	return error_set(err, -r, "%s",
-		r == -EBADMSG    ? "not a pod"
-		: r == -EMSGSIZE ? "a list of more than 65536 entries"
-				 : "out of memory");
+	return error_set(err, -r, "%s", r == -EBADMSG ? "not a pod" : "out of memory");
 }
 
 /* metadata.uid: 1.5 */

@@ -6,8 +6,8 @@
 #include "pods.h"
 
 /* One pod as a list of one, with one reference; host_ip as in kube_pods_parser_host_ip. Memory: some ten times the kept strings.
- *   returns  0; -EBADMSG (no protobuf, a string that is no UTF-8, no uid, namespace or name), -EMSGSIZE (a list of more than 65536
- *            entries), -ENOMEM; all with err */
+ *   returns  0; -EBADMSG (no protobuf, a string that is no UTF-8, no uid, namespace or name),
+ *            -ENOMEM; all with err */
 int kube_pod_decode(struct span bytes, struct span host_ip, struct kube_pods **ret_one, struct error *err);
 /* metadata.uid, borrowed from bytes: all that a deleted pod has for sure. 0, -EBADMSG. */
 int kube_pod_decode_uid(struct span bytes, struct span *ret_uid);

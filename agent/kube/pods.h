@@ -21,7 +21,12 @@ struct kube_list {
 void *kube_list_push(struct kube_list *list, size_t size);
 void kube_list_done(struct kube_list *list);
 
-enum { KUBE_LIST_MAX = 65536 };
+/* What is above the second goes by: whoever may make a pod may give it 100,000 ports, and no other pod is to suffer from it. */
+enum { KUBE_LIST_MAX = 65536, KUBE_POD_LIST_MAX = 4096 };
+static inline bool kube_list_is_full(const struct kube_list *list)
+{
+	return list->count >= KUBE_POD_LIST_MAX;
+}
 
 struct kube_build_container {
 	struct kube_container container; /* without ports */
