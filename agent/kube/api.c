@@ -11,6 +11,12 @@
 
 #define CONNECT_TIMEOUT_NS (5 * NS_PER_SEC)
 
+#ifdef __aarch64__
+#define ARCHITECTURE "arm64"
+#else
+#define ARCHITECTURE "amd64"
+#endif
+
 enum { MAX_CONNECTIONS = 8 };
 
 /* ---- texts ---------------------------------------------------------------------------- */
@@ -98,7 +104,8 @@ static int read_secrets(struct kube_api *api, struct error *err)
 static int send_request(struct kube_api *api, const struct kube_api_request *request, struct buf *url,
 	struct buf *authorization, struct http_call **ret_call, struct error *err)
 {
-	const char *headers[6] = {"Accept: application/json", "User-Agent: gleaner/" GLEANER_VERSION " (linux/amd64)"};
+	const char *headers[6] = {
+		"Accept: application/json", "User-Agent: gleaner/" GLEANER_VERSION " (linux/" ARCHITECTURE ")"};
 	size_t count = 2;
 	if (request->gzip)
 		headers[count++] = "Accept-Encoding: gzip";

@@ -133,7 +133,7 @@ static void missing_rules_are_yaml_to_add(void **state)
 					   "kind: Role\n"
 					   "metadata:\n"
 					   "  name: gleaner-missing\n"
-					   "  namespace: shop\n"
+					   "  namespace: \"shop\"\n"
 					   "rules:\n"
 					   "- apiGroups: [\"\"]\n"
 					   "  resources: [\"secrets\"]\n"

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { OBJECT_MAX = 8 << 20, OBJECT_ARENA = 64 << 20 };
+enum { OBJECT_MAX = 2 << 20, OBJECT_ARENA = 16 << 20 }; /* etcd takes objects of 1.5 MiB */
 
 struct kube_call {
 	struct kube_api *api;

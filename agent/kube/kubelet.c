@@ -242,6 +242,7 @@ static int send_request(struct kube_kubelet *kubelet, struct error *err)
 	const struct kube_options *options = kubelet->options;
 	struct buf authorization;
 	buf_init(&authorization, (1 << 20) + 64);
+	authorization.secret = true;
 	if (kubelet->verifies) {
 		struct span token = span_trim(buf_view(&kubelet->token.text));
 		buf_str(&authorization, "Authorization: Bearer ");
@@ -273,8 +274,6 @@ static int send_request(struct kube_kubelet *kubelet, struct error *err)
 	};
 	int r = authorization.failed ? error_set(err, ENOMEM, "out of memory")
 				     : http_start(kubelet->http, &request, &kubelet->call, err);
-	if (authorization.ptr)
-		explicit_bzero(authorization.ptr, authorization.cap);
 	buf_done(&authorization);
 	return r;
 }

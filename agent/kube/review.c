@@ -144,6 +144,14 @@ static void put_rule(const struct kube_rule *rules, const bool *missing, size_t 
 	buf_str(out, "]\n");
 }
 
+/* Quoted: a namespace may be called 123, or null. */
+static void put_text(struct buf *out, const char *key, const char *value)
+{
+	buf_str(out, key);
+	buf_json(out, span_str(value));
+	buf_char(out, '\n');
+}
+
 static void put_role(
 	const struct kube_rule *rules, const bool *missing, size_t count, size_t at, const char *name, struct buf *out)
 {
@@ -151,7 +159,7 @@ static void put_role(
 	buf_printf(out, "apiVersion: rbac.authorization.k8s.io/v1\nkind: %s\nmetadata:\n  name: %s\n",
 		namespace_ ? "Role" : "ClusterRole", name);
 	if (namespace_)
-		buf_printf(out, "  namespace: %s\n", namespace_);
+		put_text(out, "  namespace: ", namespace_);
 	buf_str(out, "rules:\n");
 	for (size_t i = at; i < count; i++)
 		if (same_namespace(&rules[i], &rules[at]) && is_first(rules, missing, i, same_resource))

@@ -10,20 +10,18 @@ void kube_secret_init(struct kube_secret *secret, const char *path)
 {
 	*secret = (struct kube_secret){.path = path};
 	buf_init(&secret->text, SECRET_MAX);
+	secret->text.secret = true;
 }
 
 static void forget(struct kube_secret *secret)
 {
-	if (secret->text.ptr)
-		explicit_bzero(secret->text.ptr, secret->text.cap);
-	buf_reset(&secret->text);
+	buf_done(&secret->text);
 	secret->inode = 0;
 }
 
 void kube_secret_done(struct kube_secret *secret)
 {
 	forget(secret);
-	buf_done(&secret->text);
 }
 
 static bool is_same(const struct kube_secret *secret, const struct stat *now)

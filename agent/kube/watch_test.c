@@ -41,7 +41,7 @@ static void a_list_is_followed_by_a_watch_from_its_version(void **state)
 	fixture_request_has(&f, 0, PATH "timeoutSeconds=60&resourceVersion=0 HTTP/1.1\r\n");
 	fixture_request_has(&f, 0, "\r\nAccept: application/json\r\n");
 	fixture_request_has(&f, 0, "\r\nAccept-Encoding: gzip\r\n");
-	fixture_request_has(&f, 0, "\r\nUser-Agent: gleaner/" GLEANER_VERSION " (linux/amd64)\r\n");
+	fixture_request_has(&f, 0, "\r\nUser-Agent: gleaner/" GLEANER_VERSION " (linux/");
 	fixture_request_lacks(&f, 0, "limit");
 	fixture_request_lacks(&f, 0, "Authorization"); /* plain http */
 	fixture_request_has(&f, 1, PATH "watch=true&allowWatchBookmarks=true&timeoutSeconds=");
