@@ -125,8 +125,12 @@ static int build_pod(struct build *build, size_t job_index, const struct kube_po
 	int result = find(build, job, pod, ports, &findings);
 	if (result < 0)
 		return result;
-	struct making making = {
-		.job_index = job_index, .job = job->job, .origin = TARGET_POD, .uid = pod->uid, .hash = hash};
+	struct making making = {.job_index = job_index,
+		.job = job->job,
+		.origin = TARGET_POD,
+		.uid = pod->uid,
+		.hash = hash,
+		.bytes_max = SIZE_MAX};
 	return set_build_group(build->set, build->present, &making, &findings);
 }
 
@@ -275,7 +279,8 @@ static int build_static(struct build *build, size_t job_index, size_t config_at,
 	struct making making = {.job_index = job_index,
 		.job = build->plan->jobs[job_index].job,
 		.origin = job->of_kubelet ? TARGET_KUBELET : TARGET_STATIC,
-		.uid = SPAN("")};
+		.uid = SPAN(""),
+		.bytes_max = SIZE_MAX};
 	if (result == 0)
 		result = set_build_group(build->set, build->present, &making, &findings);
 	if (result < 0)

@@ -12,6 +12,9 @@ enum {
 	FOUND_META_MAX = 1024,           /* labels, and annotations, of a pod that become meta labels */
 	FOUND_META_VALUE_MAX = 4096,     /* an annotation longer than this is only shown as present */
 	FOUND_REFUSALS_MAX = 8,          /* different ones of a pod */
+	/* Who may write a monitor may make many endpoints of many pods: what its targets take, and those of all monitors. */
+	FOUND_MONITOR_BYTES_MAX = 16 << 20,
+	FOUND_MONITORS_BYTES_MAX = 64 << 20,
 };
 
 struct found {
@@ -29,6 +32,7 @@ struct findings {
 	struct refusal refusals[FOUND_REFUSALS_MAX];
 	size_t refusal_count;
 	size_t label_bytes, max_label_bytes;
+	bool full; /* something was over max_label_bytes */
 };
 
 void findings_init(struct findings *findings, struct arena *scratch, size_t max_label_bytes);

@@ -176,7 +176,7 @@ static int find_source(const struct build *build, const struct source *source, c
 	int result = 0;
 	if (!source->through_services)
 		return source->pod ? find_pod(source->pod, findings) : find_statics(&job->endpoint->options, findings);
-	for (size_t i = 0; result == 0 && i < source->service_count; i++)
+	for (size_t i = 0; result == 0 && !findings->full && i < source->service_count; i++)
 		result = source->pod ? find_service(source->pod, source->services[i], findings)
 				     : find_kubelet(build->plan->kubelet_host, build->plan->node_name,
 					       source->services[i], findings);
@@ -204,46 +204,82 @@ static struct group *group_before(const struct build *build, size_t at, struct s
 	return before == MONITORED_NEW ? NULL : set_group(build->present, build->present_jobs + before, uid);
 }
 
-static int build_group(struct build *build, size_t at, const struct source *source)
-{
-	struct monitored_job *job = &build->monitored->jobs[at];
-	struct span uid = source->pod ? source->pod->uid : SPAN("");
-	size_t job_index = build->plan->job_count + at;
-	struct group *before = group_before(build, at, uid);
-	struct error err = {{0}};
-	int result = 0;
-	bool same_source = before && before->hash == source->hash;
-	/* What failed is tried again when monitors or Secrets changed, not at each change of a pod. */
-	if (!job->job && !(same_source && build->monitored == build->present_monitored))
-		result = monitored_make_job(
-			build->monitored, at, build->present_monitored, &build->plan->global, build->secrets, &err);
-	if (result == -ENOMEM)
-		return result;
-	if (result == 0 && same_source && before->job == job->job)
-		return set_add_group(build->set, job_index, group_ref(before));
+/* ---- room: an author of monitors can ask for any number of targets ------------------------- */
 
-	struct findings findings;
-	arena_reset(build->scratch);
-	findings_init(&findings, build->scratch, FOUND_LABEL_BYTES_MAX);
-	result = job->job ? find_source(build, source, job, &findings) : refuse(source, job, &err, &findings);
-	if (result < 0)
-		return result;
-	struct making making = {.job_index = job_index,
+static size_t room_of(const struct build *build, const struct monitored_monitor *monitor)
+{
+	return monitor->room < build->monitored->room ? monitor->room : build->monitored->room;
+}
+
+static void take_room(struct build *build, struct monitored_monitor *monitor, const struct group *group)
+{
+	size_t room = room_of(build, monitor), bytes = group->bytes < room ? group->bytes : room;
+	monitor->room -= bytes;
+	build->monitored->room -= bytes;
+	monitor->over = group->cut || room == 0;
+}
+
+static void reset_room(struct monitored *monitored)
+{
+	monitored->room = FOUND_MONITORS_BYTES_MAX;
+	for (size_t i = 0; i < monitored->monitor_count; i++) {
+		monitored->monitors[i].room = FOUND_MONITOR_BYTES_MAX;
+		monitored->monitors[i].over = false;
+	}
+}
+
+/* ---- one endpoint and one source ------------------------------------------------------------- */
+
+/* err: why there is no job. */
+static int make_group(struct build *build, const struct monitored_monitor *monitor, size_t at,
+	const struct source *source, struct error *err)
+{
+	const struct monitored_job *job = &build->monitored->jobs[at];
+	struct making making = {.job_index = build->plan->job_count + at,
 		.job = job->job,
 		.origin = source->pod                ? TARGET_POD
 			  : source->through_services ? TARGET_KUBELET
 						     : TARGET_STATIC,
-		.uid = uid,
-		.hash = source->hash};
-	return set_build_group(build->set, build->present, &making, &findings);
+		.uid = source->pod ? source->pod->uid : SPAN(""),
+		.hash = source->hash,
+		.bytes_max = room_of(build, monitor)};
+	if (making.bytes_max == 0) {
+		making.job = NULL;
+		group_no_room(err);
+	}
+	struct findings findings;
+	arena_reset(build->scratch);
+	findings_init(&findings, build->scratch, FOUND_LABEL_BYTES_MAX);
+	int result = making.job ? find_source(build, source, job, &findings) : refuse(source, job, err, &findings);
+	return result < 0 ? result : set_build_group(build->set, build->present, &making, &findings);
 }
 
-static int build_monitor(struct build *build, const struct monitored_monitor *monitor, const struct source *source)
+static int build_group(
+	struct build *build, const struct monitored_monitor *monitor, size_t at, const struct source *source)
 {
-	for (size_t i = 0; i < monitor->job_count; i++) {
-		int result = build_group(build, monitor->first_job + i, source);
+	struct monitored_job *job = &build->monitored->jobs[at];
+	struct group *before = group_before(build, at, source->pod ? source->pod->uid : SPAN(""));
+	bool same = before && before->hash == source->hash && !before->cut && before->bytes <= room_of(build, monitor);
+	struct error err = {{0}};
+	int result = 0;
+	/* What failed is tried again when monitors or Secrets changed, not at each change of a pod. */
+	if (!job->job && !(same && build->monitored == build->present_monitored))
+		result = monitored_make_job(
+			build->monitored, at, build->present_monitored, &build->plan->global, build->secrets, &err);
+	if (result == -ENOMEM)
+		return result;
+	if (result == 0 && same && before->job == job->job)
+		return set_add_group(build->set, build->plan->job_count + at, group_ref(before));
+	return make_group(build, monitor, at, source, &err);
+}
+
+static int build_monitor(struct build *build, struct monitored_monitor *monitor, const struct source *source)
+{
+	for (size_t i = 0; i < monitor->job_count && !monitor->over; i++) {
+		int result = build_group(build, monitor, monitor->first_job + i, source);
 		if (result < 0)
 			return result;
+		take_room(build, monitor, build->set->groups[build->set->group_count - 1].group);
 	}
 	return 0;
 }
@@ -283,7 +319,7 @@ static struct source select_services(const struct monitor *monitor, struct monit
 
 static int build_pod(struct build *build, const struct kube_pod *pod, struct lists *lists)
 {
-	const struct monitored *monitored = build->monitored;
+	struct monitored *monitored = build->monitored;
 	int result = 0;
 	list_services(monitored->set, pod, lists);
 	for (size_t i = 0; result == 0 && i < monitored->monitor_count; i++) {
@@ -318,7 +354,7 @@ static size_t list_kubelets(const struct monitor_set *set, struct monitor_servic
 
 static int build_without_pods(struct build *build, struct lists *lists)
 {
-	const struct monitored *monitored = build->monitored;
+	struct monitored *monitored = build->monitored;
 	size_t kubelets = list_kubelets(monitored->set, lists->of_pod);
 	uint64_t place = hash_bytes(build->plan->kubelet_host, hash_bytes(build->plan->node_name, 0));
 	int result = 0;
@@ -343,6 +379,7 @@ int build_monitored(struct build *build)
 	if (!room)
 		return -ENOMEM;
 	struct lists lists = {.of_pod = room, .of_monitor = room + set->service_count};
+	reset_room(build->monitored);
 	int result = build_without_pods(build, &lists);
 	for (size_t i = 0; result == 0 && build->pods && i < build->pods->count; i++) {
 		if (build_wants_pod(build, &build->pods->items[i]))

@@ -15,6 +15,8 @@ struct monitored_job {
 struct monitored_monitor {
 	const struct monitor *monitor;
 	size_t first_job, job_count;
+	size_t room; /* bytes that its targets may still take; while a set is built */
+	bool over;   /* and that this was not enough was said */
 };
 struct monitored {
 	struct monitor_set *set; /* NULL: none */
@@ -22,6 +24,7 @@ struct monitored {
 	size_t monitor_count;
 	struct monitored_job *jobs;
 	size_t job_count;
+	size_t room; /* as above, of all */
 	struct arena arena;
 };
 /* What is taken over from `before` without looking at its content again. */

@@ -587,6 +587,91 @@ static void values_rotate_also_after_a_change_of_the_monitor_that_no_label_shows
 	test_assert_text(target_at(scene, 0)->job->credentials->authorization, "Bearer new");
 }
 
+/* Annotations of 200 KB. */
+struct big {
+	char value[4000], names[50][8];
+	struct label labels[50];
+};
+
+static struct labels fill_big(struct big *big)
+{
+	memset(big->value, 'x', sizeof(big->value));
+	for (size_t i = 0; i < ARRAY_SIZE(big->labels); i++) {
+		snprintf(big->names[i], sizeof(big->names[i]), "a%02zu", i);
+		big->labels[i] = (struct label){span_str(big->names[i]), span_of(big->value, sizeof(big->value))};
+	}
+	return (struct labels)LABELS(big->labels);
+}
+
+/* One small object can ask for any number of targets; what it gets has a ceiling, and its neighbours do not pay. */
+static void monitor_that_asks_for_too_much_loses_its_own_targets(void **state)
+{
+	struct scene *scene = *state;
+	struct big big;
+	struct kube_pod pods[] = {app_pod("a", "10.85.0.2"), app_pod("b", "10.85.0.3")};
+	pods[0].annotations = pods[1].annotations = fill_big(&big);
+	struct buf spec;
+	buf_init(&spec, 1 << 20);
+	buf_str(&spec,
+		"{'metadata':{'name':'greedy','namespace':'shop'},'spec':{'selector':{},'podMetricsEndpoints':[");
+	for (size_t i = 0; i < 100; i++)
+		buf_str(&spec, i ? ",{'port':'http'}" : "{'port':'http'}");
+	buf_str(&spec, "]}}");
+	buf_char(&spec, '\0');
+	put(scene, MONITOR_POD_MONITORS, spec.ptr);
+	put_named(scene, MONITOR_POD_MONITORS, "modest", "{'selector':{},'podMetricsEndpoints':[{'port':'http'}]}");
+	must_apply(scene);
+	buf_done(&spec);
+	assert_int_equal(tell_pods(scene, pods, 2), 0);
+	size_t count = 0, bytes_used = 0, modest = 0;
+	struct target *const *targets = discover_targets(scene->discover, &count);
+	for (size_t i = 0; i < count; i++) {
+		bytes_used += targets[i]->arena.used;
+		modest += span_eq(targets[i]->job->name, SPAN("podMonitor/shop/modest/0"));
+	}
+	assert_in_range(bytes_used, 15 << 20, 18 << 20);
+	assert_int_equal(modest, 2);
+	buf_reset(&scene->events);
+	discover_each_refusal(scene->discover, write_refusal, &scene->events);
+	buf_char(&scene->events, '\0');
+	assert_non_null(strstr(scene->events.ptr, " a: the targets of a monitor may take 16 MiB, those of all monitors "
+						  "64 MiB; the rest is left out\n"));
+	buf_reset(&scene->events);
+	pods[1].hash = 2; /* the same again: nobody moves, nothing is said twice */
+	assert_int_equal(tell_pods(scene, pods, 2), 0);
+	assert_events(scene, "");
+}
+
+/* Each Service makes a label set of the pod; what a thousand of them take has the same ceiling as what one takes. */
+static void pod_behind_too_many_services_loses_its_own_targets(void **state)
+{
+	struct scene *scene = *state;
+	static char names[900][320];
+	static struct label many[900];
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
+		memset(names[i], 'n', sizeof(names[i]) - 1);
+		names[i][0] = (char)('a' + i % 26), names[i][1] = (char)('a' + i / 26);
+		many[i] = (struct label){span_str(names[i]), SPAN("v")};
+	}
+	struct kube_pod pods[] = {app_pod("a", "10.85.0.2"), app_pod("b", "10.85.0.3")};
+	pods[0].annotations = (struct labels)LABELS(many);
+	for (int i = 0; i < 300; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "s%03d", i);
+		put_named(scene, MONITOR_SERVICES, name,
+			i % 2 ? WEB_SERVICE : "{'selector':{'app':'web'},'ports':[{'port':1,'targetPort':'none'}]}");
+	}
+	put_named(scene, MONITOR_SERVICE_MONITORS, "m", "{'selector':{},'endpoints':[{'port':'web'}]}");
+	must_apply(scene);
+	assert_int_equal(tell_pods(scene, pods, 2), 0);
+	size_t count = 0, of_b = 0;
+	struct target *const *targets = discover_targets(scene->discover, &count);
+	for (size_t i = 0; i < count; i++)
+		of_b += span_eq(targets[i]->pod_uid, SPAN("b"));
+	assert_int_equal(of_b, 150);
+	assert_in_range(count - of_b, 1, 149);
+}
+
 /* ---- the node that was captured ---------------------------------------------------------------------------- */
 
 static struct kube_pods *captured_pods(void)
@@ -715,6 +800,8 @@ int main(void)
 		TEST(unchanged_targets_stay_themselves_through_every_event),
 		TEST(wrong_scrape_timeout_rejects_the_monitor),
 		TEST(scrape_config_takes_static_targets_of_this_host_only),
+		TEST(monitor_that_asks_for_too_much_loses_its_own_targets),
+		TEST(pod_behind_too_many_services_loses_its_own_targets),
 		TEST(values_rotate_also_after_a_change_of_the_monitor_that_no_label_shows),
 		TEST(values_are_asked_for_when_a_pod_needs_them_and_rotate_without_moving_a_target),
 		TEST(the_service_of_the_seed_leads_to_the_addresses_of_its_slice),

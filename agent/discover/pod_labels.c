@@ -54,6 +54,7 @@ int findings_add(struct findings *findings, struct span identity, struct labels 
 	size_t bytes = label_bytes(labels);
 	if (bytes > findings->max_label_bytes - findings->label_bytes) {
 		struct error err;
+		findings->full = true;
 		error_set(&err, E2BIG, "the labels of its targets take more than %zu bytes; the rest is left out",
 			findings->max_label_bytes);
 		return findings_refuse(findings, labels, &err);

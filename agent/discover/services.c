@@ -61,6 +61,15 @@ static uint16_t resolve(const struct kube_pod *pod, const struct monitor_service
 	return port->target_name.len > 0 ? named_port(pod, port->target_name, port->protocol) : port->port;
 }
 
+static bool has_port(const struct kube_pod *pod, const struct monitor_service *service)
+{
+	for (size_t i = 0; i < service->port_count; i++) {
+		if (resolve(pod, &service->ports[i]) != 0)
+			return true;
+	}
+	return false;
+}
+
 /* By number only: of several containers the last that declares it, of several ports the first. */
 static const struct kube_port *declared(
 	const struct kube_pod *pod, uint16_t number, const struct kube_container **ret_container)
@@ -222,7 +231,7 @@ int find_service(const struct kube_pod *pod, const struct monitor_service *servi
 	struct span ip = address_of(pod, service);
 	struct covered covered = {.numbers = arena_alloc(findings->arena, service->port_count * sizeof(uint16_t))};
 	struct labels_builder pod_only, labels;
-	if (ip.len == 0)
+	if (ip.len == 0 || !has_port(pod, service)) /* a thousand such Services must not cost a thousand label sets */
 		return 0;
 	labels_builder_init(&pod_only, findings->arena);
 	labels_builder_init(&labels, findings->arena);
@@ -231,7 +240,7 @@ int find_service(const struct kube_pod *pod, const struct monitor_service *servi
 		return -ENOMEM;
 	set_address_labels(&labels, pod, ip, service);
 	int result = find_service_ports(pod, service, ip, &labels, &covered, findings);
-	if (result < 0 || covered.count == 0)
+	if (result < 0)
 		return result;
 	return find_other_ports(pod, service, ip, &pod_only, &covered, findings);
 }

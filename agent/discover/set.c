@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { GROUP_BYTES = 2048 }; /* of one without targets: the struct and a chunk of its arena, and refusals */
+
 /* ---- groups -------------------------------------------------------------------------------- */
 
 struct group *group_ref(struct group *group)
@@ -32,6 +34,7 @@ static int group_new(const struct making *making, const struct findings *finding
 	const char *uid_copy = arena_spandup(&group->arena, making->uid);
 	group->uid = span_of(uid_copy, making->uid.len);
 	group->hash = making->hash;
+	group->bytes = GROUP_BYTES;
 	group->targets = arena_alloc(&group->arena, findings->count * sizeof(struct target *));
 	/* Every found target may still be refused or dropped. */
 	size_t refusals = findings->refusal_count + findings->count;
@@ -166,11 +169,27 @@ static int add_found(const struct set *set, const struct set *present, struct gr
 		target = target_ref(same);
 	}
 	group->targets[group->target_count++] = target;
+	group->bytes += sizeof(*target) + target->arena.used;
 	return 0;
 }
 
-static int fill_group(const struct set *set, const struct set *present, struct group *group, enum target_origin origin,
-	const struct findings *findings)
+void group_no_room(struct error *ret_err)
+{
+	error_set(ret_err, E2BIG,
+		"the targets of a monitor may take %d MiB, those of all monitors %d MiB; the rest is left out",
+		FOUND_MONITOR_BYTES_MAX >> 20, FOUND_MONITORS_BYTES_MAX >> 20);
+}
+
+static int cut(struct group *group, const struct found *rest)
+{
+	struct error err;
+	group->cut = true;
+	group_no_room(&err);
+	return group_refuse(group, rest->labels, &err);
+}
+
+static int fill_group(const struct set *set, const struct set *present, struct group *group,
+	const struct making *making, const struct findings *findings)
 {
 	group->dropped = arena_alloc(&group->arena, findings->count * sizeof(*group->dropped));
 	if (!group->dropped)
@@ -180,7 +199,9 @@ static int fill_group(const struct set *set, const struct set *present, struct g
 			return -ENOMEM;
 	}
 	for (size_t i = 0; i < findings->count; i++) {
-		int result = add_found(set, present, group, origin, &findings->items[i]);
+		if (group->bytes > making->bytes_max)
+			return cut(group, &findings->items[i]);
+		int result = add_found(set, present, group, making->origin, &findings->items[i]);
 		if (result < 0)
 			return result;
 	}
@@ -194,7 +215,7 @@ int set_build_group(
 	int result = group_new(making, findings, &group);
 	if (result < 0)
 		return result;
-	result = fill_group(set, present, group, making->origin, findings);
+	result = fill_group(set, present, group, making, findings);
 	if (result < 0) {
 		group_unref(group);
 		return result;

@@ -51,6 +51,8 @@ struct group {
 	size_t dropped_count, dropped_bytes;
 	struct refusal *refusals;
 	size_t refusal_count;
+	size_t bytes; /* about what it takes */
+	bool cut;     /* there was no room for all of its targets */
 	struct arena arena;
 };
 struct group *group_ref(struct group *group);
@@ -89,7 +91,10 @@ struct making {
 	enum target_origin origin;
 	struct span uid;
 	uint64_t hash;
+	size_t bytes_max;
 };
+/* Why a group of a monitor is not complete. */
+void group_no_room(struct error *ret_err);
 /* Makes targets of what was found. A target that `present` holds with the same job and content is taken from there.
  *   returns  0; -ENOMEM. What cannot become a target is a refusal of the group. */
 int set_build_group(
