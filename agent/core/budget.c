@@ -32,14 +32,15 @@ bool budget_judge(
 	if (options->share <= 0 || isnan(cpu_seconds))
 		return false;
 	double allowed = options->share * (double)interval_ns / (double)NS_PER_SEC; /* seconds a scrape, unstretched */
+	uint32_t half = stretch / 2;
 	bool over = cpu_seconds > allowed * stretch;
-	bool under = stretch > 1 && cpu_seconds <= ROOM * allowed * (stretch / 2);
+	bool under = half > 0 && cpu_seconds <= ROOM * allowed * half;
 	budget->over = over ? budget->over + 1 : 0;
 	budget->under = under ? budget->under + 1 : 0;
 	if (budget->over >= BUDGET_SCRAPES_OVER && stretch < BUDGET_STRETCH_MAX &&
 		2 * stretch * interval_ns <= options->max_interval_ns)
 		return set_stretch(budget, 2 * stretch);
 	if (budget->under >= BUDGET_SCRAPES_UNDER)
-		return set_stretch(budget, stretch / 2);
+		return set_stretch(budget, half);
 	return false;
 }

@@ -16,7 +16,7 @@ enum trial_state {
 
 struct trials_counters {
 	uint64_t accepted, refused, failed; /* failed: no answer, to be asked again or not */
-	uint64_t over_limit;                /* times that a port was not looked at: too many are known, of its pod or in all */
+	uint64_t over_limit; /* times that a port was not looked at: too many are known, of its pod or in all */
 };
 
 /* Does nothing unless discovery.listen is enabled. 0, -ENOMEM. */
