@@ -122,7 +122,8 @@ static void let_go(struct monitors *monitors)
 	monitors->complete = false;
 	monitors->changed_ns = 0;
 	memset(monitors->said_none, 0, sizeof(monitors->said_none));
-	loop_timer_cancel(monitors->build);
+	if (monitors->build)
+		loop_timer_cancel(monitors->build);
 }
 
 /* Why the settings follow nothing; whether that has to be said. */
