@@ -26,6 +26,9 @@ static const struct cli_flag scrape_flags[] = {{"format", 'f', true}, {"repeat",
 static const struct cli_flag top_flags[] = {{"once", '1', false}, {"json", 'j', false}, {"address", 'a', true},
 	{"sort", 's', true}, {"limit", 'n', true}, {0}};
 
+static const struct cli_flag explain_flags[] = {
+	{"pod", 'p', true}, {"monitor", 'm', true}, {"json", 'j', false}, {"address", 'a', true}, {0}};
+
 static const struct cli_command commands[] = {
 	{"run", "gleaner run [--config FILE]", "Run the agent until SIGTERM.",
 		"Without --config the built-in settings and the environment hold; OTEL_EXPORTER_OTLP_ENDPOINT says "
@@ -62,6 +65,17 @@ static const struct cli_command commands[] = {
 		"  IN, OUT          bytes of the last scrape as received, and as sent to the gateway\n"
 		"  --sort KEY       share (the default), cpu, p99, agent, samples, in, out, took, name\n",
 		top_flags, cli_top},
+	{"explain", "gleaner explain [--pod NS/NAME | --monitor NS/NAME | ADDRESS] [--json] [--address HOST:PORT]",
+		"Say why a pod, a monitor's pods or an address is scraped, or is not.",
+		"Asks the agent that runs at --address (its status.listen, " CLI_AGENT_ADDRESS
+		" by default), on the pod's "
+		"node.\n"
+		"The first line is the verdict; then each source, which rule or limit dropped what, the last error, "
+		"and what to\n"
+		"do next (docs/explain.md). Without arguments: the node as a whole.\n"
+		"  ADDRESS          host:port, an IP address, or a target's URL\n"
+		"Exit status 0 when there is an answer, 1 when the pod, monitor or address is not known here.\n",
+		explain_flags, cli_explain},
 	{"config-doc", "gleaner config-doc", "Print docs/config.md, the reference of the configuration file.", NULL,
 		no_flags, cli_config_doc},
 	{"probe", "gleaner probe --check | --listen PATH [--peer-uid UID] [--off PROGRAM]... [--strict]",

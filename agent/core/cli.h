@@ -36,6 +36,7 @@ int cli_misused(const struct cli_command *command, const char *fmt, ...) GLEANER
 int cli_print(int fd, struct buf *out);
 
 int cli_scrape(const struct cli_command *about, int argc, char **argv);
+int cli_explain(const struct cli_command *about, int argc, char **argv);
 int cli_top(const struct cli_command *about, int argc, char **argv);
 
 /* Asks the status server of a running agent. path begins with '/'; what comes is added to body, 64 MiB at most.

@@ -296,6 +296,45 @@ static void top_without_an_agent_says_what_to_look_at(void **state)
 	free(outcome);
 }
 
+static void explain_shows_what_the_agent_says(void **state)
+{
+	(void)state;
+	const struct test_reply replies[] = {
+		{.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwhy\n"},
+		{.bytes = "HTTP/1.1 404 Not Found\r\nContent-Length: 8\r\n\r\nunknown\n"},
+	};
+	struct test_server *server = test_server_start(replies, ARRAY_SIZE(replies), NULL, NULL);
+	char address[32];
+	snprintf(address, sizeof(address), "127.0.0.1:%u", test_server_port(server));
+	struct outcome *outcome = RUN("explain", "--pod", "shop/a&b c", "--address", address);
+	assert_int_equal(outcome->status, 0);
+	assert_string_equal(outcome->out, "why\n");
+	assert_true(span_starts_with(test_server_request(server, 0),
+		SPAN("GET /api/v1/explain?format=text&pod=shop/a%26b%20c HTTP/1.1\r\n")));
+	free(outcome);
+	outcome = RUN("explain", "--json", "--address", address, "10.0.0.1:80");
+	assert_int_equal(outcome->status, 1); /* not known there; what it says is shown all the same */
+	assert_string_equal(outcome->out, "unknown\n");
+	assert_true(span_starts_with(test_server_request(server, 1),
+		SPAN("GET /api/v1/explain?format=json&address=10.0.0.1:80 HTTP/1.1\r\n")));
+	free(outcome);
+	test_server_stop(server);
+}
+
+static void explain_takes_one_subject(void **state)
+{
+	(void)state;
+	struct outcome *outcome = RUN("explain", "--pod", "a", "--monitor", "b");
+	assert_int_equal(outcome->status, 2);
+	free(outcome);
+	outcome = RUN("explain", "a", "b");
+	assert_int_equal(outcome->status, 2);
+	free(outcome);
+	outcome = RUN("explain", "--pod", "");
+	assert_int_equal(outcome->status, 2);
+	free(outcome);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +347,8 @@ int main(void)
 		cmocka_unit_test(check_of_an_absent_file_fails),
 		cmocka_unit_test(top_shows_what_the_agent_says),
 		cmocka_unit_test(top_without_an_agent_says_what_to_look_at),
+		cmocka_unit_test(explain_shows_what_the_agent_says),
+		cmocka_unit_test(explain_takes_one_subject),
 		cmocka_unit_test(file_is_scraped_to_text),
 		cmocka_unit_test(page_with_a_mistake_brings_up_0_and_status_1),
 		cmocka_unit_test(url_of_this_host_is_scraped),

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "cost_pages.h"
+#include "explain.h"
 #include "gleaner/config.h"
 #include "internal.h"
 #include "top.h"
@@ -342,6 +343,18 @@ static void serve_top(void *arg, const struct status_request *request, struct st
 	serve(arg, request, reply, render_top);
 }
 
+/* ---- /api/v1/explain: what `gleaner explain` shows --------------------------------------------- */
+
+static void render_explain(struct page *page)
+{
+	explain_page(page->core, page->request, page->reply);
+}
+
+static void serve_explain(void *arg, const struct status_request *request, struct status_reply *reply)
+{
+	serve(arg, request, reply, render_explain);
+}
+
 /* ---- /api/v1/monitors --------------------------------------------------------------------------- */
 
 static void render_monitors(struct page *page)
@@ -359,6 +372,7 @@ const struct status_route core_routes[] = {
 	{"/", false, serve_targets},
 	{"/targets", false, serve_targets},
 	{"/api/v1/targets", false, serve_api_targets},
+	{"/api/v1/explain", false, serve_explain},
 	{"/api/v1/monitors", false, serve_monitors},
 	{"/api/v1/top", false, serve_top},
 	{"/metrics", false, serve_metrics},
