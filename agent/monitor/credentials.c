@@ -6,7 +6,7 @@
 
 struct key_selector {
 	const char *name, *key;
-	bool optional;
+	bool optional; /* the operator asks for the key all the same, and so do we */
 };
 
 static const struct field selector_fields[] = {
@@ -34,7 +34,6 @@ static void add_reference(struct reader *reader, struct endpoint *endpoint, cons
 	struct span namespace_ = reader->monitor->namespace_;
 	endpoint->references[endpoint->reference_count++] = (struct monitor_reference){.use = use,
 		.config_map = config_map,
-		.optional = selector.optional,
 		.namespace_ = read_copy(reader, namespace_),
 		.name = selector.name,
 		.key = selector.key,

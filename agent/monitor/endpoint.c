@@ -21,11 +21,19 @@ static void field_action(struct reader *reader, const struct field *field, const
 	find(reader, MONITOR_REJECTED, "`%s` is not an action", escape_bytes(value->text).text);
 }
 
+/* "" is the default, as the operator has it: to match the empty string only is written ^$. */
+static void field_regex(struct reader *reader, const struct field *field, const struct json *value, void *into)
+{
+	const char *regex = read_string(reader, value);
+	(void)field;
+	((struct relabel_rule *)into)->regex = regex && regex[0] ? regex : NULL;
+}
+
 static const struct field rule_fields[] = {
 	FIELD("sourceLabels", field_texts, struct relabel_rule, source_labels),
 	FIELD("separator", field_text, struct relabel_rule, separator),
 	FIELD("targetLabel", field_text, struct relabel_rule, target_label),
-	FIELD("regex", field_text, struct relabel_rule, regex),
+	{.name = "regex", .read = field_regex},
 	FIELD("modulus", field_count, struct relabel_rule, modulus),
 	FIELD("replacement", field_text, struct relabel_rule, replacement),
 	FIELD("action", field_action, struct relabel_rule, action),

@@ -44,7 +44,8 @@ static void pod_monitor_rules_stand_in_the_operators_order(void **state)
 	(void)state;
 	struct monitor *monitor = monitor_for_test(MONITOR_POD_MONITOR,
 		"{'selector':{},'jobLabel':'app','podTargetLabels':['a.b'],"
-		"'podMetricsEndpoints':[{'port':'metrics','relabelings':[{'targetLabel':'x','replacement':'y'}]}]}",
+		"'podMetricsEndpoints':[{'port':'metrics','relabelings':[{'targetLabel':'x','replacement':'y','regex':'"
+		"'}]}]}",
 		&plain_options);
 	assert_findings(monitor, "");
 	assert_string_equal(monitor->endpoints[0].options.job_name, "podMonitor/shop/web/0");
@@ -132,7 +133,8 @@ static void scrape_class_comes_before_the_endpoints_own(void **state)
 			.fallback_scrape_protocol = "OpenMetricsText1.0.0",
 			.authorization_given = true,
 			.authorization = {.type = "Bearer", .credentials_file = "/token"},
-			.tls_config = {.ca_file = "/ca", .server_name = "name"},
+			.tls_config =
+				{.ca_file = "/ca", .cert_file = "/cert", .key_file = "/key", .server_name = "name"},
 			.relabelings = {&of_class, 1},
 			.metric_relabelings = {&metric, 1}},
 	};
@@ -142,11 +144,13 @@ static void scrape_class_comes_before_the_endpoints_own(void **state)
 		"{'selector':{},'podMetricsEndpoints':[{'filterRunning':false,"
 		"'relabelings':[{'targetLabel':'x','replacement':'y'}],'metricRelabelings':[{'action':'keep'}]},"
 		"{'tlsConfig':{'serverName':'mine','ca':{'secret':{'name':'n','key':'k'}}},"
-		"'basicAuth':{'username':{'name':'n','key':'u'},'password':{'name':'n','key':'p'}}}]}",
+		"'basicAuth':{'username':{'name':'n','key':'u'},'password':{'name':'n','key':'p'}}},"
+		"{'tlsConfig':{'cert':{'secret':{'name':'n','key':'c'}},'keySecret':{'name':'n','key':'k'}}}]}",
 		&options);
 	assert_findings(monitor, "");
 	const struct target_job_options *first = &monitor->endpoints[0].options,
-					*second = &monitor->endpoints[1].options;
+					*second = &monitor->endpoints[1].options,
+					*third = &monitor->endpoints[2].options;
 	assert_rules(first->relabel_configs, "replace [job] -> __tmp_prometheus_job_name\n"
 					     "replace [" M "namespace] -> namespace\n"
 					     "replace [" M "pod_container_name] -> container\n"
@@ -163,6 +167,12 @@ static void scrape_class_comes_before_the_endpoints_own(void **state)
 	assert_false(second->authorization_given); /* it has its own */
 	assert_null(second->tls_config.ca_file);
 	assert_string_equal(second->tls_config.server_name, "mine");
+	assert_string_equal(second->tls_config.cert_file, "/cert");
+	assert_string_equal(second->tls_config.key_file, "/key");
+	assert_null(third->tls_config.cert_file);
+	assert_null(third->tls_config.key_file);
+	assert_string_equal(third->tls_config.ca_file, "/ca");
+	assert_null(third->tls_config.server_name);
 	monitor_unref(monitor);
 }
 

@@ -13,7 +13,7 @@
 #include "endpoint.h"
 #include "grammar.h"
 
-enum { MONITOR_BYTES_MAX = 8 << 20 };
+enum { MONITOR_BYTES_MAX = 1 << 20 }; /* an ordinary one has 2 KiB, and 2 KiB more for each endpoint */
 
 const char *monitor_kind_name(enum monitor_kind kind)
 {
@@ -335,6 +335,7 @@ static const char *copy_text(struct reader *reader, const char *text)
 	return text ? read_copy(reader, span_str(text)) : NULL;
 }
 
+/* As the operator merges: authority and certificate where the endpoint has none, the rest only for one without tlsConfig. */
 static void merge_tls(struct reader *reader, const struct target_tls_options *of_class, struct endpoint *endpoint)
 {
 	struct target_tls_options *tls = &endpoint->options.tls_config;
@@ -342,12 +343,14 @@ static void merge_tls(struct reader *reader, const struct target_tls_options *of
 		tls->ca = copy_text(reader, of_class->ca);
 		tls->ca_file = copy_text(reader, of_class->ca_file);
 	}
+	if (!endpoint->has_cert) {
+		tls->cert = copy_text(reader, of_class->cert);
+		tls->cert_file = copy_text(reader, of_class->cert_file);
+		tls->key = copy_text(reader, of_class->key);
+		tls->key_file = copy_text(reader, of_class->key_file);
+	}
 	if (endpoint->has_tls)
 		return;
-	tls->cert = copy_text(reader, of_class->cert);
-	tls->cert_file = copy_text(reader, of_class->cert_file);
-	tls->key = copy_text(reader, of_class->key);
-	tls->key_file = copy_text(reader, of_class->key_file);
 	tls->server_name = copy_text(reader, of_class->server_name);
 	tls->min_version = copy_text(reader, of_class->min_version);
 	tls->max_version = copy_text(reader, of_class->max_version);
@@ -512,7 +515,7 @@ static int parse(struct monitor *monitor, const struct json *object, const struc
 	if (result < 0)
 		return result;
 	read_spec(&reader, object, options);
-	if (reader.no_memory && monitor->arena.used > MONITOR_BYTES_MAX / 2)
+	if (reader.no_memory && monitor->arena.full)
 		return error_set(err, E2BIG, "%.*s/%.*s takes more than %d MiB", SPAN_ARGS(monitor->namespace_),
 			SPAN_ARGS(monitor->name), MONITOR_BYTES_MAX >> 20);
 	if (reader.no_memory)

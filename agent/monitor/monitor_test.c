@@ -246,13 +246,17 @@ static void findings_have_a_maximum(void **state)
 	(void)state;
 	struct buf spec;
 	buf_init(&spec, 8000);
-	buf_str(&spec, "{'selector':{}");
 	for (int i = 0; i < 100; i++)
-		buf_printf(&spec, ",'x%d':1", i);
+		buf_printf(&spec, "%s'x%d':1", i ? "," : "{", i);
 	buf_str(&spec, "}");
 	buf_char(&spec, '\0');
 	struct monitor *monitor = monitor_for_test(MONITOR_SERVICE_MONITOR, spec.ptr, &plain_options);
 	assert_int_equal(monitor->finding_count, MONITOR_FINDINGS_MAX);
+	/* but why nothing is scraped is always among them */
+	const struct monitor_finding *last = &monitor->findings[MONITOR_FINDINGS_MAX - 1];
+	assert_true(monitor->rejected);
+	assert_int_equal(last->effect, MONITOR_REJECTED);
+	assert_string_equal(last->field, "spec.selector");
 	monitor_unref(monitor);
 	buf_done(&spec);
 }

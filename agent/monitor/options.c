@@ -157,7 +157,8 @@ static const struct option class_options[] = {
 		.kind = OPTION_OBJECT,
 		.offset = CLASS(tls_config),
 		.fields = &target_tls_table,
-		.help = "Of endpoints without tlsConfig; those that have one, but no ca, take only the authority."},
+		.help = "Of endpoints without tlsConfig; those that have one take from here the authority and the "
+			"certificate that they lack."},
 	{.name = "relabelings",
 		.kind = OPTION_OBJECTS,
 		.offset = CLASS(relabelings),

@@ -62,10 +62,14 @@ const char *read_copy(struct reader *reader, struct span text)
 static void add_finding(struct reader *reader, enum monitor_effect effect, const char *text)
 {
 	struct monitor *monitor = reader->monitor;
-	if (monitor->finding_count == MONITOR_FINDINGS_MAX)
-		return;
 	if (!monitor->findings)
 		monitor->findings = read_alloc(reader, MONITOR_FINDINGS_MAX * sizeof(*monitor->findings));
+	/* Why nothing is scraped is never left out. */
+	if (monitor->finding_count == MONITOR_FINDINGS_MAX &&
+		effect > monitor->findings[MONITOR_FINDINGS_MAX - 1].effect)
+		monitor->finding_count--;
+	if (monitor->finding_count == MONITOR_FINDINGS_MAX)
+		return;
 	struct monitor_finding finding = {
 		.effect = effect, .field = path_copy(reader), .reason = read_copy(reader, span_str(text))};
 	if (!reader->no_memory)

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { SERVICE_BYTES_MAX = 4 << 20, SERVICE_PORTS_MAX = 1024 };
+enum { SERVICE_BYTES_MAX = 1 << 20, SERVICE_PORTS_MAX = 1024 };
 
 /* ---- JSON ------------------------------------------------------------------------------- */
 
@@ -150,7 +150,7 @@ int monitor_service_parse(const struct json *object, struct monitor_service **re
 	service->refs = 1;
 	arena_init(&service->arena, SERVICE_BYTES_MAX);
 	if (read_service(service, object) < 0) {
-		bool too_large = service->arena.used > SERVICE_BYTES_MAX / 2;
+		bool too_large = service->arena.full;
 		monitor_service_unref(service);
 		return too_large ? error_set(err, E2BIG, "a Service of more than %d MiB", SERVICE_BYTES_MAX >> 20)
 				 : error_set(err, ENOMEM, "out of memory");

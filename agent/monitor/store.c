@@ -1,14 +1,18 @@
 /* What the watches have told, by name and by uid; and the sets that are built of it. An object is parsed once, when it
  * comes; sets share it.
  *
- * Failure modes: memory and objects without a name; what was there before stays.
+ * Failure modes: memory, its ceiling and objects without a name; what was there before stays.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "read.h"
 
-enum { OBJECTS_MAX = 1 << 20 }; /* of a resource */
+enum {
+	OBJECTS_MAX = 1 << 20,      /* of a resource */
+	STORE_BYTES_MAX = 64 << 20, /* of all objects together; 300 monitors and 2,000 Services have some 5 MiB */
+	OBJECT_BYTES = 1 << 10,     /* of one besides its arena: structs, key, places in the maps */
+};
 
 struct namespace_ {
 	struct span name, uid;
@@ -20,7 +24,7 @@ struct namespace_ {
 struct object {
 	enum monitor_resource resource;
 	struct span namespace_, uid; /* namespace_: "" of a Namespace */
-	char *key;                   /* "namespace/name" */
+	char *key;                   /* key_of */
 	struct monitor *monitor;
 	struct monitor_service *service;
 	struct namespace_ *of_namespace;
@@ -30,6 +34,7 @@ struct monitor_store {
 	const struct monitor_options *options;
 	uint64_t salt;
 	struct map objects[MONITOR_RESOURCES], by_uid[MONITOR_RESOURCES];
+	size_t bytes; /* of all objects, about */
 	struct monitor_selector selectors[MONITOR_KINDS], namespace_selectors[MONITOR_KINDS];
 	struct arena arena;
 };
@@ -107,18 +112,17 @@ void monitor_store_free(struct monitor_store *store)
 
 /* ---- put and remove ---------------------------------------------------------------------------- */
 
+/* "namespace/name"; of a Namespace "name". */
 static char *key_of(struct span namespace_, struct span name)
 {
-	char *key = malloc(namespace_.len + name.len + 2);
+	char *key = malloc(namespace_.len + name.len + 2), *end = key;
 	if (!key)
 		return NULL;
-	char *end = key;
-	if (namespace_.len > 0)
+	if (namespace_.len > 0) {
 		end = mempcpy(end, namespace_.ptr, namespace_.len);
-	*end++ = '/';
-	if (name.len > 0)
-		end = mempcpy(end, name.ptr, name.len);
-	*end = '\0';
+		*end++ = '/';
+	}
+	*(char *)mempcpy(end, name.ptr, name.len) = '\0';
 	return key;
 }
 
@@ -157,6 +161,16 @@ static int object_parse(
 		return monitor_parse(
 			(enum monitor_kind)object->resource, json, store->options, store->salt, &object->monitor, err);
 	}
+}
+
+static size_t object_bytes(const struct object *object)
+{
+	if (!object)
+		return 0;
+	const struct arena *arena = object->monitor   ? &object->monitor->arena
+				    : object->service ? &object->service->arena
+						      : &object->of_namespace->arena;
+	return arena->used + OBJECT_BYTES;
 }
 
 static uint64_t object_hash(const struct object *object)
@@ -234,11 +248,16 @@ int monitor_store_put(
 		object_free(object);
 		return 0;
 	}
-	result = insert(store, object, before);
+	size_t bytes = store->bytes - object_bytes(before) + object_bytes(object);
+	result = bytes > STORE_BYTES_MAX ? -E2BIG : insert(store, object, before);
 	if (result < 0) {
 		object_free(object);
-		return error_set(err, -result, "%s", result == -ENOMEM ? "out of memory" : "too many objects");
+		return result == -ENOMEM
+			       ? error_set(err, ENOMEM, "out of memory")
+			       : error_set(err, E2BIG, "monitors and Services take more than %d MiB, or are too many",
+					 STORE_BYTES_MAX >> 20);
 	}
+	store->bytes = bytes;
 	object_free(before);
 	return 1;
 }
@@ -248,6 +267,7 @@ static void take_out(struct monitor_store *store, struct object *object)
 	map_remove(&store->objects[object->resource], span_str(object->key));
 	if (object->uid.len > 0)
 		map_remove(&store->by_uid[object->resource], object->uid);
+	store->bytes -= object_bytes(object);
 	object_free(object);
 }
 
@@ -309,9 +329,7 @@ static const char *why_not(const struct monitor_store *store, const struct monit
 		return "its labels do not match the configured selector";
 	if (of_namespace->count == 0)
 		return NULL;
-	char *key = key_of(SPAN_NONE, monitor->namespace_);
-	const struct object *object = key ? map_get(&store->objects[MONITOR_NAMESPACES], span_str(key)) : NULL;
-	free(key);
+	const struct object *object = map_get(&store->objects[MONITOR_NAMESPACES], monitor->namespace_);
 	if (!object)
 		return "its namespace is not known (yet), and the configured namespace selector asks for labels";
 	if (!monitor_selector_matches(of_namespace, object->of_namespace->labels))

@@ -167,6 +167,48 @@ static void object_made_again_takes_the_place_of_the_old_one(void **state)
 	monitor_store_free(store);
 }
 
+/* Annotations of n bytes. */
+static int put_large(struct monitor_store *store, const char *name, size_t n, struct error *err)
+{
+	struct arena arena;
+	struct buf text;
+	buf_init(&text, 4 << 20);
+	buf_printf(&text, "{'metadata':{'name':'%s','namespace':'n','uid':'%s','annotations':{'a':'", name, name);
+	for (size_t i = 0; i < n / 1000; i++)
+		buf_printf(&text, "%01000d", 0);
+	buf_str(&text, "'}},'spec':{}}");
+	buf_char(&text, '\0');
+	arena_init(&arena, 16 << 20);
+	int result = monitor_store_put(store, MONITOR_SERVICES, json_for_test(&arena, text.ptr), err);
+	arena_done(&arena);
+	buf_done(&text);
+	return result;
+}
+
+static void all_objects_together_have_a_ceiling(void **state)
+{
+	(void)state;
+	struct monitor_store *store = NULL;
+	struct error err = {{0}};
+	char name[8];
+	int count = 0, result;
+	assert_int_equal(monitor_store_new(&plain_options, &store), 0);
+	assert_int_equal(put_large(store, "alone", 2000000, &err), -E2BIG);
+	assert_string_equal(err.text, "a Service of more than 1 MiB");
+	do {
+		snprintf(name, sizeof(name), "s%d", count++);
+		result = put_large(store, name, 1000000, &err);
+	} while (result == 1);
+	assert_int_equal(result, -E2BIG);
+	assert_string_equal(err.text, "monitors and Services take more than 64 MiB, or are too many");
+	assert_int_equal(count, 64 * 1024 * 1024 / 1000000 + 1);
+	put(store, MONITOR_SERVICES, "{'metadata':{'name':'s1','namespace':'n','uid':'s1'},'spec':{}}", 1);
+	assert_int_equal(put_large(store, name, 1000000, &err), 1); /* what got smaller left room */
+	assert_true(monitor_store_remove(store, MONITOR_SERVICES, SPAN("s2")));
+	assert_int_equal(put_large(store, "more", 1000000, &err), 1);
+	monitor_store_free(store);
+}
+
 static void namespace_that_is_not_watched_any_more_is_forgotten(void **state)
 {
 	(void)state;
@@ -415,6 +457,7 @@ int main(void)
 		cmocka_unit_test(not_in_matches_where_the_key_is_absent),
 		cmocka_unit_test(an_object_that_did_not_change_is_told_apart),
 		cmocka_unit_test(object_made_again_takes_the_place_of_the_old_one),
+		cmocka_unit_test(all_objects_together_have_a_ceiling),
 		cmocka_unit_test(namespace_that_is_not_watched_any_more_is_forgotten),
 		cmocka_unit_test(services_of_a_namespace_lie_together),
 		cmocka_unit_test(service_selects_by_all_its_labels),

@@ -34,7 +34,7 @@ struct monitor_scrape_class {
 	bool authorization_given;
 	struct target_authorization_options authorization; /* of endpoints without credentials */
 	struct target_tls_options
-		tls_config; /* of endpoints without tlsConfig; of others the authority, when they have none */
+		tls_config; /* of endpoints without tlsConfig; of others the authority and the certificate, when they have none */
 	struct option_objects relabelings, metric_relabelings; /* struct relabel_rule */
 };
 enum monitor_scope { MONITOR_SCOPE_CLUSTER, MONITOR_SCOPE_NODE_NAMESPACES };
@@ -107,7 +107,6 @@ enum monitor_use {
 struct monitor_reference {
 	enum monitor_use use;
 	bool config_map; /* else a Secret */
-	bool optional;   /* as written; the operator asks for the key all the same, and so do we */
 	const char *namespace_, *name, *key;
 	const char *field; /* for messages */
 };
@@ -257,8 +256,8 @@ struct monitor_store;
 int monitor_store_new(const struct monitor_options *options, struct monitor_store **ret_store);
 void monitor_store_free(struct monitor_store *store);
 /* A new object, or another version of one: by uid, and by namespace and name, whichever it shares with one that is there.
- *   returns  1 something changed that a set shows; 0 nothing did (status, managedFields); -EINVAL with err, -ENOMEM, -E2BIG:
- *            what was there before stays */
+ *   returns  1 something changed that a set shows; 0 nothing did (status, managedFields); -EINVAL with err, -ENOMEM, -E2BIG
+ *            (the object, or all of them together: 64 MiB): what was there before stays */
 int monitor_store_put(
 	struct monitor_store *store, enum monitor_resource resource, const struct json *object, struct error *err);
 /* Whether it was there. */
