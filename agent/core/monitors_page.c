@@ -162,7 +162,9 @@ static void watch_counters(const struct sums *sums, struct buf *page)
 			FIELD(past.bytes)},
 		{"gleaner_watch_events_total", "Changes told, by resource.", FIELD(past.events)},
 		{"gleaner_watch_failures_total", "Lists and watches that failed, by resource.", FIELD(past.failures)},
-		{"gleaner_watch_oversized_total", "Changes above 4 MiB, by resource: the list was read again.",
+		{"gleaner_watch_oversized_total",
+			"Objects too large to be read and left out, by resource: changes above 4 MiB, trees above 16 "
+			"MiB.",
 			FIELD(past.oversized)},
 	};
 #undef FIELD
