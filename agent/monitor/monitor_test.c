@@ -261,6 +261,22 @@ static void findings_have_a_maximum(void **state)
 	buf_done(&spec);
 }
 
+/* The loop stands still while expressions compile. */
+static void expressions_that_are_slow_to_compile_reject_the_monitor(void **state)
+{
+	(void)state;
+	assert_endpoint("{'relabelings':[{'action':'keep','regex':'(\\\\pL{9}){3}'}]}", "");
+	struct buf endpoint;
+	buf_init(&endpoint, 8000);
+	for (int i = 0; i < 10; i++)
+		buf_printf(&endpoint, "%s{'action':'keep','regex':'(\\\\pL{9}){3}'}", i ? "," : "{'relabelings':[");
+	buf_str(&endpoint, "]}");
+	buf_char(&endpoint, '\0');
+	assert_endpoint(endpoint.ptr, "monitor rejected: spec.endpoints[0].relabelings the monitor's regular "
+				      "expressions are too large together\n");
+	buf_done(&endpoint);
+}
+
 static void scrape_config_refuses_what_is_not_of_this_node(void **state)
 {
 	(void)state;
@@ -475,6 +491,7 @@ int main(void)
 		cmocka_unit_test(endpoint_is_refused_alone_where_scraping_it_would_be_wrong),
 		cmocka_unit_test(ignored_fields_are_told_but_not_when_they_ask_for_nothing),
 		cmocka_unit_test(findings_have_a_maximum),
+		cmocka_unit_test(expressions_that_are_slow_to_compile_reject_the_monitor),
 		cmocka_unit_test(scrape_config_refuses_what_is_not_of_this_node),
 		cmocka_unit_test(fields_arrive_in_the_job),
 		cmocka_unit_test(references_become_values_in_their_places),

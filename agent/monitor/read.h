@@ -10,6 +10,7 @@ struct reader {
 	struct monitor *monitor; /* gets the findings; its arena all copies */
 	bool refused;            /* the endpoint at hand */
 	bool no_memory;          /* sticky */
+	size_t regex_cost;       /* relabel_cost of all rules so far */
 	char path[256];          /* "spec.endpoints[0]" */
 	size_t path_len;
 };

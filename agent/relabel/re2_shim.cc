@@ -134,6 +134,16 @@ void regex_free(struct regex *regex)
 	delete regex;
 }
 
+size_t regex_cost(const struct regex *regex)
+{
+	enum { CLASS_COST = 256 };
+	const std::string &pattern = regex->re2.pattern();
+	size_t classes = 0;
+	for (size_t i = 0; i + 1 < pattern.size(); i++)
+		classes += pattern[i] == '\\' && (pattern[i + 1] | 0x20) == 'p';
+	return pattern.size() + classes * CLASS_COST + static_cast<size_t>(regex->re2.ProgramSize());
+}
+
 size_t regex_groups(const struct regex *regex)
 {
 	return regex->groups.size() - 1;

@@ -20,6 +20,8 @@ struct regex;
 int regex_new(const char *pattern, size_t pattern_len, struct regex **ret_regex, char *reason, size_t reason_size);
 void regex_free(struct regex *regex);
 
+/* About how many microseconds it took to compile: literals are cheap; Unicode classes and repetitions make large programs of small patterns. */
+size_t regex_cost(const struct regex *regex);
 /* Number of capturing groups, the whole match not counted. */
 size_t regex_groups(const struct regex *regex);
 /* Index of a named group, 0 when there is none of that name. */

@@ -15,7 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RULES_MAX_BYTES = 8 << 20 }; /* of a program, regexes not counted */
+enum {
+	RULES_MAX_BYTES = 8 << 20, /* of a program, regexes not counted */
+	RULES_MAX_COST = 1000000,  /* of its regexes */
+};
 
 struct compiled_rule {
 	enum relabel_action action;
@@ -31,7 +34,7 @@ struct compiled_rule {
 struct relabel {
 	struct arena arena;
 	struct compiled_rule *rules;
-	size_t count;
+	size_t count, cost;
 };
 
 /* ---- compile ------------------------------------------------------------------ */
@@ -98,7 +101,11 @@ int relabel_compile(const struct relabel_rule *rules, size_t count, struct relab
 	int result = relabel->rules ? 0 : -ENOMEM;
 	for (; result == 0 && relabel->count < count; relabel->count++) {
 		struct error why = {""};
-		result = compile_rule(&rules[relabel->count], &relabel->arena, &relabel->rules[relabel->count], &why);
+		struct compiled_rule *rule = &relabel->rules[relabel->count];
+		result = compile_rule(&rules[relabel->count], &relabel->arena, rule, &why);
+		relabel->cost += rule->regex ? regex_cost(rule->regex) : 0;
+		if (result == 0 && relabel->cost > RULES_MAX_COST)
+			result = error_set(&why, EINVAL, "the regular expressions so far are too large together");
 		if (result == -EINVAL)
 			error_set(err, EINVAL, "rule %zu: %s", relabel->count, why.text);
 	}
@@ -110,6 +117,11 @@ int relabel_compile(const struct relabel_rule *rules, size_t count, struct relab
 	}
 	*ret_relabel = relabel;
 	return 0;
+}
+
+size_t relabel_cost(const struct relabel *relabel)
+{
+	return relabel ? relabel->cost : 0;
 }
 
 void relabel_free(struct relabel *relabel)

@@ -336,6 +336,22 @@ static void what_go_refuses_as_a_regex_is_refused(void **state)
 	assert_string_equal(refusal(rule, &err), "");
 }
 
+static void regexes_have_a_ceiling_together(void **state)
+{
+	(void)state;
+	struct relabel_rule rules[60];
+	struct relabel *relabel = NULL;
+	struct error err = {""};
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		rules[i] = (struct relabel_rule){.action = RELABEL_KEEP, .regex = "(\\pL{9}){3}"};
+	assert_int_equal(relabel_compile(rules, 1, &relabel, &err), 0);
+	assert_in_range(relabel_cost(relabel), 10000, 50000);
+	relabel_free(relabel);
+	assert_int_equal(relabel_compile(rules, ARRAY_SIZE(rules), &relabel, &err), -EINVAL);
+	assert_string_equal(err.text, "rule 30: the regular expressions so far are too large together");
+	assert_int_equal(relabel_cost(NULL), 0);
+}
+
 static void what_go_takes_as_a_regex_is_taken(void **state)
 {
 	(void)state;
@@ -647,6 +663,7 @@ int main(void)
 		cmocka_unit_test(every_target_template_that_legacy_names_restrict_is_accepted),
 		cmocka_unit_test(keys_that_an_action_has_no_use_for_are_refused),
 		cmocka_unit_test(what_go_refuses_as_a_regex_is_refused),
+		cmocka_unit_test(regexes_have_a_ceiling_together),
 		cmocka_unit_test(what_go_takes_as_a_regex_is_taken),
 		cmocka_unit_test(hostile_patterns_are_answered_in_linear_time),
 		cmocka_unit_test(dollars_expand_by_gos_rules),

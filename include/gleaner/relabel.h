@@ -43,6 +43,8 @@ struct relabel;
  *   cost       some KiB and tens of microseconds a regex; the default regex costs nothing */
 int relabel_compile(const struct relabel_rule *rules, size_t count, struct relabel **ret_relabel, struct error *err);
 void relabel_free(struct relabel *relabel);
+/* About how many microseconds its regexes took to compile; relabel_compile refuses more than a second's worth. */
+size_t relabel_cost(const struct relabel *relabel);
 
 /* Applies the rules in order. relabel may be NULL (keeps all).
  *   labels     names and values are UTF-8 (what is not is matched by no dot); what a rule sets lives in labels->arena or is a part of
