@@ -119,6 +119,7 @@ static int send_request(struct kube_api *api, const struct kube_api_request *req
 		.headers = headers,
 		.body = request->body,
 		.timeout_ns = request->timeout_ns,
+		.first_byte_timeout_ns = request->first_byte_timeout_ns,
 		.connect_timeout_ns =
 			request->timeout_ns < CONNECT_TIMEOUT_NS ? request->timeout_ns : CONNECT_TIMEOUT_NS,
 		.max_body_bytes = request->max_body_bytes,

@@ -22,10 +22,10 @@ struct kube_api {
 };
 
 struct kube_api_request {
-	const char *path; /* with its query */
-	struct span body; /* POST when not empty; lives until done */
-	bool gzip;        /* accepted */
-	uint64_t timeout_ns;
+	const char *path;                           /* with its query */
+	struct span body;                           /* POST when not empty; lives until done */
+	bool gzip;                                  /* accepted */
+	uint64_t timeout_ns, first_byte_timeout_ns; /* the second may be 0: none */
 	size_t max_body_bytes;
 	int (*on_headers)(void *arg, const struct http_response *response);
 	int (*on_body)(void *arg, struct span piece);

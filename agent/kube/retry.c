@@ -20,7 +20,7 @@ void kube_retry_init(struct kube_retry *retry, uint64_t seed)
 
 void kube_retry_succeeded(struct kube_retry *retry)
 {
-	retry->failures = retry->forbidden = retry->absent = 0;
+	retry->failures = retry->forbidden = retry->absent = retry->ahead = 0;
 }
 
 static uint64_t between(struct kube_retry *retry, uint64_t low_ns, uint64_t high_ns)
@@ -40,6 +40,7 @@ uint64_t kube_retry_failed(struct kube_retry *retry, unsigned status, uint64_t r
 	retry->failures++;
 	retry->forbidden = status == 403 ? retry->forbidden + 1 : 0;
 	retry->absent = status == 404 ? retry->absent + 1 : 0;
+	retry->ahead = status == 504 ? retry->ahead + 1 : 0;
 	if (retry->forbidden > HOPEFUL || retry->absent > PATIENT)
 		return between(retry, 54 * NS_PER_SEC, 66 * NS_PER_SEC);
 	if (status == 403)

@@ -7,6 +7,7 @@ struct kube_retry {
 	unsigned failures;  /* in a row, of any kind */
 	unsigned forbidden; /* answers 403 in a row */
 	unsigned absent;    /* answers 404 in a row */
+	unsigned ahead;     /* answers 504 in a row: our version is in the future */
 	struct rng rng;
 };
 

@@ -27,6 +27,19 @@ static void waits_double_up_to_5_seconds_with_full_jitter(void **state)
 	assert_true(shortest_ns < NS_PER_SEC && shortest_ns >= 100 * NS_PER_MS);
 }
 
+static void versions_in_the_future_are_counted_in_a_row(void **state)
+{
+	struct kube_retry retry;
+	(void)state;
+	kube_retry_init(&retry, 1);
+	kube_retry_failed(&retry, 504, 0);
+	kube_retry_failed(&retry, 504, 0);
+	assert_int_equal(retry.ahead, 2);
+	kube_retry_failed(&retry, 502, 0); /* those were a load balancer's, while the server is away */
+	kube_retry_failed(&retry, 504, 0);
+	assert_int_equal(retry.ahead, 1);
+}
+
 static void success_begins_anew(void **state)
 {
 	struct kube_retry retry;
@@ -79,6 +92,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(waits_double_up_to_5_seconds_with_full_jitter),
+		cmocka_unit_test(versions_in_the_future_are_counted_in_a_row),
 		cmocka_unit_test(success_begins_anew),
 		cmocka_unit_test(what_the_server_asks_for_is_what_it_gets_up_to_a_minute),
 		cmocka_unit_test(a_refusal_is_asked_again_soon_and_later_every_minute),

@@ -34,7 +34,7 @@ enum {
 	PENDING_MAX = 32 << 20,   /* not yet consumed */
 	WATCH_BODY_MAX = 1 << 30, /* of one watch */
 	VERSION_MAX = 128,
-	FUTURE_MAX = 3, /* answers that our version is in the future, before any version will do */
+	FUTURE_MAX = 3, /* answers in a row that our version is in the future, before any version will do */
 };
 
 enum phase { PHASE_LIST, PHASE_WATCH_LIST, PHASE_WATCH };
@@ -364,7 +364,7 @@ static bool uses_watch_list(const struct kube_watch *watch)
 /* Our version is too old, or (a restored etcd) not reached yet, or not understood. */
 static bool is_version_refused(const struct kube_watch *watch)
 {
-	bool is_future = watch->status == 504 && watch->retry.failures >= FUTURE_MAX;
+	bool is_future = watch->status == 504 && watch->retry.ahead + 1 >= FUTURE_MAX;
 	return watch->status == 410 || watch->status == 400 || watch->status == 422 || is_future;
 }
 
@@ -554,6 +554,7 @@ static int send_request(struct kube_watch *watch, struct error *err)
 		.path = path.ptr,
 		.gzip = is_list,
 		.timeout_ns = is_list ? api->options->timeout_ns : seconds * NS_PER_SEC + WATCH_GRACE_NS,
+		.first_byte_timeout_ns = api->options->timeout_ns, /* of a watch the headers come at once */
 		.max_body_bytes = is_list ? api->options->max_list_bytes : WATCH_BODY_MAX,
 		.on_headers = on_headers,
 		.on_body = on_body,

@@ -400,6 +400,25 @@ static void an_event_too_large_leads_to_a_list(void **state)
 	buf_done(&event);
 }
 
+static void a_watch_that_is_not_answered_is_asked_again(void **state)
+{
+	(void)state;
+	struct fixture f;
+	fixture_init(&f);
+	f.options.timeout_ns = 300 * NS_PER_MS;
+	fixture_answer(&f, "200 OK", "", TWO);
+	f.replies[f.reply_count++] = (struct test_reply){.bytes = NULL};
+	fixture_stream(&f, SPAN_NONE, false);
+	fixture_start(&f, false);
+	struct kube_watch *watch = fixture_watch(&f);
+	fixture_run(&f, "synced\n", 3, 3);
+	assert_log(&f, "upsert ns/a\nupsert ns/b\nsynced\nsynced\n"
+		       "failing: watch servicemonitors: no answer within 300ms\nsynced\n");
+	fixture_request_has(&f, 2, "&resourceVersion=20 HTTP");
+	kube_watch_free(watch);
+	fixture_stop(&f);
+}
+
 /* 800 KB whose tree takes 25 MB: whoever may write a monitor could do that to every node. */
 static void an_object_too_large_is_left_out(void **state)
 {
@@ -604,6 +623,7 @@ int main(void)
 		cmocka_unit_test(a_list_may_be_compressed),
 		cmocka_unit_test(a_list_that_inflates_beyond_the_ceiling_is_refused),
 		cmocka_unit_test(an_event_too_large_leads_to_a_list),
+		cmocka_unit_test(a_watch_that_is_not_answered_is_asked_again),
 		cmocka_unit_test(an_object_too_large_is_left_out),
 		cmocka_unit_test(no_connection_is_a_failure_that_is_told),
 		cmocka_unit_test(a_rotated_token_is_read_again),
