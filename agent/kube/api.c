@@ -90,17 +90,6 @@ void kube_api_describe(const struct http_response *response, struct span refusal
 
 /* ---- a request -------------------------------------------------------------------------- */
 
-static int read_secrets(struct kube_api *api, struct error *err)
-{
-	if (!api->verifies)
-		return 0;
-	int r = kube_secret_read(&api->token, NULL, err);
-	if (r < 0)
-		return error_wrap(err, -r, "token_file");
-	r = kube_secret_read(&api->ca, NULL, err);
-	return r < 0 ? error_wrap(err, -r, "tls.ca_file") : 0;
-}
-
 static int send_request(struct kube_api *api, const struct kube_api_request *request, struct buf *url,
 	struct buf *authorization, struct http_call **ret_call, struct error *err)
 {
@@ -139,7 +128,7 @@ int kube_api_start(
 	struct kube_api *api, const struct kube_api_request *request, struct http_call **ret_call, struct error *err)
 {
 	struct buf url, authorization;
-	int r = read_secrets(api, err);
+	int r = api->verifies ? kube_secrets_read(&api->token, &api->ca, err) : 0;
 	if (r < 0)
 		return r;
 	buf_init(&url, 65536);
@@ -149,11 +138,8 @@ int kube_api_start(
 	if (url.len > 0 && url.ptr[url.len - 1] == '/')
 		url.len--;
 	buf_append(&url, request->path, strlen(request->path) + 1);
-	if (api->verifies) {
-		buf_str(&authorization, "Authorization: Bearer ");
-		buf_span(&authorization, span_trim(buf_view(&api->token.text)));
-		buf_char(&authorization, '\0');
-	}
+	if (api->verifies)
+		kube_secret_header(&api->token, &authorization);
 	api->tls.ca = api->verifies ? api->ca.text.ptr : NULL;
 	r = send_request(api, request, &url, &authorization, ret_call, err);
 	buf_done(&authorization);

@@ -243,12 +243,8 @@ static int send_request(struct kube_kubelet *kubelet, struct error *err)
 	struct buf authorization;
 	buf_init(&authorization, (1 << 20) + 64);
 	authorization.secret = true;
-	if (kubelet->verifies) {
-		struct span token = span_trim(buf_view(&kubelet->token.text));
-		buf_str(&authorization, "Authorization: Bearer ");
-		buf_span(&authorization, token);
-		buf_char(&authorization, '\0');
-	}
+	if (kubelet->verifies)
+		kube_secret_header(&kubelet->token, &authorization);
 	kubelet->tls = (struct http_tls){
 		.ca = kubelet->verifies ? kubelet->ca.text.ptr : NULL,
 		.server_name = options->tls.server_name ? options->tls.server_name
@@ -278,17 +274,6 @@ static int send_request(struct kube_kubelet *kubelet, struct error *err)
 	return r;
 }
 
-static int read_secrets(struct kube_kubelet *kubelet, struct error *err)
-{
-	if (!kubelet->verifies)
-		return 0;
-	int r = kube_secret_read(&kubelet->token, NULL, err);
-	if (r < 0)
-		return error_wrap(err, -r, "token_file");
-	r = kube_secret_read(&kubelet->ca, NULL, err);
-	return r < 0 ? error_wrap(err, -r, "tls.ca_file") : 0;
-}
-
 static void poll_now(void *arg)
 {
 	struct kube_kubelet *kubelet = arg;
@@ -296,7 +281,7 @@ static void poll_now(void *arg)
 	kube_pace_started(&kubelet->pace, clock_mono(&kubelet->clock));
 	kubelet->stats.polls++;
 	kubelet->both_tried = false;
-	int r = read_secrets(kubelet, &err);
+	int r = kubelet->verifies ? kube_secrets_read(&kubelet->token, &kubelet->ca, &err) : 0;
 	if (r == 0)
 		r = send_request(kubelet, &err);
 	if (r < 0) /* no token, no CA: nobody has given us the right */

@@ -59,3 +59,19 @@ int kube_secret_read(struct kube_secret *secret, bool *ret_changed, struct error
 		*ret_changed = true;
 	return 0;
 }
+
+int kube_secrets_read(struct kube_secret *token, struct kube_secret *ca, struct error *err)
+{
+	int r = kube_secret_read(token, NULL, err);
+	if (r < 0)
+		return error_wrap(err, -r, "token_file");
+	r = kube_secret_read(ca, NULL, err);
+	return r < 0 ? error_wrap(err, -r, "tls.ca_file") : 0;
+}
+
+int kube_secret_header(const struct kube_secret *token, struct buf *out)
+{
+	buf_str(out, "Authorization: Bearer ");
+	buf_span(out, span_trim(buf_view(&token->text)));
+	return buf_char(out, '\0');
+}
