@@ -80,6 +80,8 @@ static void judge_pod(const struct pod_view *view, struct error *verdict)
 		error_set(verdict, 0, "scraped as %s", explain_count(tally->targets, "target").text);
 	else if (tally->first_failure.text[0])
 		error_set(verdict, 0, "not scraped: %s", tally->first_failure.text);
+	else if (tally->almost.text[0])
+		error_set(verdict, 0, "not scraped: %s", tally->almost.text);
 	else
 		error_set(verdict, 0, "not scraped: nothing selects it (no annotation, no monitor, no scrape_config)");
 }

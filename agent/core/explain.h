@@ -41,6 +41,7 @@ void explain_finish(struct report *report, const char *subject, bool scraped, co
 /* Sums over answers. */
 struct tally {
 	size_t answers, asking, near, targets, down, dropped, refused;
+	struct error almost;        /* why one that is meant for the pod does not ask; "" none */
 	struct error first_failure; /* of a source that asks and has nothing; "" none */
 };
 /* An item: title, verdict, targets, rules that dropped, refusals, what to do next; into the tally, too. title may be NULL: the source. */

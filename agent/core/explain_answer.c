@@ -31,7 +31,7 @@ static const char *next_of_failure(const char *reason)
 		{"content_type", "is this a metrics endpoint? If it is and cannot say so, set fallback_scrape_protocol "
 				 "(fallbackScrapeProtocol)"},
 		{"no_exposition", "is this a metrics endpoint? Check path and port"},
-		{"parse", "gleaner scrape URL shows the line that is wrong"},
+		{"parse", "is this a metrics endpoint? If it is, gleaner scrape URL shows the line that is wrong"},
 		{"sample_limit", "raise sample_limit (sampleLimit), or drop metrics by metric_relabel_configs"},
 		{"label_limit", "raise label_limit and its kin, or drop labels by metric_relabel_configs"},
 		{"unauthorized",
@@ -299,7 +299,20 @@ static void explain_findings(const struct discover_answer *answer, struct report
 			monitor_effect_name(monitor->findings[i].effect));
 }
 
-static void explain_next(const struct discover_answer *answer, size_t targets, struct report *report)
+/* Whether the rule that dropped looks at the names or numbers of ports. */
+static bool is_about_ports(const struct core *core, const struct discover_answer *answer)
+{
+	struct option_objects rules = rules_of(core, answer->job_name, answer->endpoint);
+	const struct relabel_rule *items = rules.items;
+	size_t rule = answer->dropped[0].rule;
+	for (size_t i = 0; rule < rules.count && i < items[rule].source_labels.count; i++) {
+		if (strstr(items[rule].source_labels.items[i], "port_n"))
+			return true;
+	}
+	return false;
+}
+
+static void explain_next(struct core *core, const struct discover_answer *answer, size_t targets, struct report *report)
 {
 	if (targets > 0)
 		return;
@@ -314,10 +327,11 @@ static void explain_next(const struct discover_answer *answer, size_t targets, s
 			"change the monitor's labels, or monitors.* in gleaner's configuration; gleaner explain "
 			"--monitor %.*s/%.*s",
 			SPAN_ARGS(answer->entry->monitor->namespace_), SPAN_ARGS(answer->entry->monitor->name));
-	else if (answer->asks && answer->dropped_count > 0 && answer->dropped[0].rule != TARGET_NO_RULE)
+	else if (answer->asks && answer->dropped_count > 0)
 		explain_line(report, "next",
-			"the rule wants other values than those that are there: for a port, name one of these "
-			"in the endpoint");
+			is_about_ports(core, answer)
+				? "name one of the ports that are there in the endpoint, or the rule"
+				: "change the rule, or the labels that it looks at");
 }
 
 void explain_answer(struct core *core, const struct discover_answer *answer, const char *title, struct report *report,
@@ -337,6 +351,8 @@ void explain_answer(struct core *core, const struct discover_answer *answer, con
 	tally->refused += answer->refusal_count;
 	if (answer->asks && targets == 0 && tally->first_failure.text[0] == '\0')
 		error_set(&tally->first_failure, 0, "%.300s", verdict.text + strlen("not scraped: "));
+	if (answer->almost && tally->almost.text[0] == '\0')
+		error_set(&tally->almost, 0, "%.300s", answer->why.text);
 	if (name.failed)
 		report->items.failed = name.failed;
 	else
@@ -347,6 +363,6 @@ void explain_answer(struct core *core, const struct discover_answer *answer, con
 	if (answer->job)
 		explain_dropped(core, answer->dropped, answer->dropped_count, answer->job, answer->endpoint, report);
 	explain_findings(answer, report);
-	explain_next(answer, targets, report);
+	explain_next(core, answer, targets, report);
 	buf_done(&name);
 }

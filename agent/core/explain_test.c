@@ -229,8 +229,8 @@ static void question_2_annotation_is_wrong(void **state)
 		{SPAN("prometheus.io/port"), SPAN("nine")}, {SPAN("prometheus.io/scrape"), SPAN("true")}};
 	scene->pod.annotations = (struct labels){wrong, 1};
 	begin(scene);
-	ask(scene, "pod", "shop/web-1", false);
-	assert_says(scene, "its annotation prometheus.io/scrape is \"yes\", not \"true\"");
+	assert_verdict(scene, "pod", "shop/web-1",
+		"Pod shop/web-1: not scraped: its annotation prometheus.io/scrape is \"yes\", not \"true\"");
 	scene->pod.annotations = (struct labels){bad_port, 2};
 	scene->pod.hash = 2;
 	begin(scene);
@@ -281,7 +281,7 @@ static void question_5_endpoint_names_a_port_that_the_service_does_not_have(void
 	assert_says(scene, "ports: web 80\n");
 	assert_says(scene, "=~ \"prom\"; there: ");
 	assert_says(scene, "port_name=\"web\"");
-	assert_says(scene, "  Next: the rule wants other values");
+	assert_says(scene, "  Next: name one of the ports that are there");
 	ask(scene, "pod", "shop/web-1", false);
 	assert_says(scene, "ServiceMonitor shop/m, endpoint 0 (job serviceMonitor/shop/m/0): not scraped: relabel "
 			   "rule");

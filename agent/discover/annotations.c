@@ -400,6 +400,12 @@ static int add_ports(struct rule *rule)
 	return refuse(rule, &err);
 }
 
+bool annotated_at_all(const struct discover_annotation_options *options, const struct kube_pod *pod)
+{
+	const struct rule rule = {.options = options, .pod = pod};
+	return annotation(&rule, "scrape").ptr;
+}
+
 bool annotated_asks(const struct discover_annotation_options *options, const struct kube_pod *pod, struct error *why)
 {
 	const struct rule rule = {.options = options, .pod = pod};

@@ -58,6 +58,7 @@ static void words_of_job(const struct explain *explain, const struct plan_job *j
 	if (job->listening)
 		answer->asks = answer->why.text[0] == '\0';
 	answer->near = !answer->asks;
+	answer->almost = answer->near && job->annotated && annotated_at_all(&plan->annotations, pod);
 }
 
 static void explain_job(const struct explain *explain, size_t at)
@@ -178,7 +179,8 @@ static void explain_monitor(const struct explain *explain, const struct monitor_
 		return;
 	}
 	answer.near = would || monitor_reaches(monitor, explain->pod->namespace_);
-	if (would && !entry->selected)
+	answer.almost = would && !entry->selected;
+	if (answer.almost)
 		error_set(
 			&answer.why, EINVAL, "it would select the pod, but is not selected itself: %s", entry->why_not);
 	else if (monitor->rejected)

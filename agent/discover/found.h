@@ -69,6 +69,8 @@ int find_pod(const struct kube_pod *pod, struct findings *findings);
 
 /* ---- annotations.c: the gleaner rule ----------------------------------------------------------- */
 
+/* Whether the annotation is there, whatever it says. */
+bool annotated_at_all(const struct discover_annotation_options *options, const struct kube_pod *pod);
 /* Whether the pod is annotated to be scraped and can be; if not, why (may be NULL). */
 bool annotated_asks(const struct discover_annotation_options *options, const struct kube_pod *pod, struct error *why);
 int find_annotated(const struct discover_annotation_options *options, const struct target_job *job,

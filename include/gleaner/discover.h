@@ -122,8 +122,9 @@ struct discover_answer {
 	const struct monitor_entry *entry;       /* of DISCOVER_BY_MONITOR */
 	const struct monitor_endpoint *endpoint; /* likewise; NULL: why the monitor as a whole has nothing of the pod */
 	bool asks;                               /* it selects the pod */
-	bool near;        /* it does not, but is of the pod's namespace or would if one thing were otherwise */
-	struct error why; /* it does not ask, or nothing at all came of it: why */
+	bool near; /* it does not, but is of the pod's namespace or would if one thing were otherwise */
+	bool almost; /* near, and somebody meant it: it is annotated, or a monitor that is not selected itself would ask */
+	struct error why;             /* it does not ask, or nothing at all came of it: why */
 	const struct target_job *job; /* NULL: there is none, refusals say why */
 	/* What came of it. In force are those targets that discover_find finds by their keys; another one there is the same to a user. */
 	struct target *const *targets;
