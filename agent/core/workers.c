@@ -72,11 +72,37 @@ static void take_record(struct worker *worker, const struct wire_message *messag
 	}
 }
 
+/* Key of the target that a message is about; 0: of none. All of them begin with it. */
+static uint64_t key_of(const struct wire_message *message)
+{
+	switch (message->type) {
+	case WIRE_DIAL:
+	case WIRE_FETCH:
+	case WIRE_INGEST:
+	case WIRE_SCRAPED:
+	case WIRE_COST:
+		return ((const struct wire_key *)message->fixed)->key;
+	default:
+		return 0;
+	}
+}
+
+_Static_assert(
+	offsetof(struct wire_scraped, key) == 0 && offsetof(struct wire_cost, key) == 0, "key_of reads it there");
+
 static void worker_message(void *arg, const struct wire_message *message)
 {
 	struct worker *worker = arg;
 	const struct wire_key *key = message->fixed;
 	const struct wire_slot *slot = message->fixed;
+	uint64_t about = key_of(message);
+	if (about != 0 &&
+		targets_worker(worker->core, about) != worker) { /* it speaks for another: it was taken over */
+		struct error err;
+		error_set(&err, EBADMSG, "it sent a message about a target of another scraper");
+		worker_lost(worker, &err);
+		return;
+	}
 	worker->heard_ns = clock_mono(&worker->core->clock);
 	switch (message->type) {
 	case WIRE_HEARTBEAT:

@@ -314,7 +314,6 @@ static void fill_cost(struct wire_cost *cost, const struct cost_slot *slot)
 	cost->tgid = slot->tgid;
 	cost->threads = slot->thread.threads + slot->causal.threads;
 	cost->hops = slot->hops;
-	memcpy(cost->comm, slot->comm, sizeof(cost->comm));
 }
 
 /* Closes the window and takes its figures. */

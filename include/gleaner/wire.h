@@ -122,7 +122,6 @@ struct wire_cost {
 		flags; /* COST_SHARED (also when another port of the pod was scraped meanwhile), ... and the one below */
 	uint32_t tgid, threads, hops;
 	uint32_t new_connection; /* 1: this was the first request on it */
-	char comm[16];           /* of the thread that read the request; a pod's bytes; NUL-padded */
 };
 
 /* The server's socket sent another number of bytes than ours received: it was not, or not only, our request. */

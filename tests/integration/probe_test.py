@@ -157,7 +157,8 @@ class ProbeTest(unittest.TestCase):
             f"longest {answered[-1]:.1f} ms (processes that want to run: {waiting:.1f} a CPU)"
         )
         self.assertLessEqual(median, 50)
-        self.assertLessEqual(p99, 500)  # the bar is 50 on a quiet machine; a run must not fail for what others do there
+        # A run must not fail for what others do on the machine; on a quiet one the bar is 50.
+        self.assertLessEqual(p99, 50 if os.environ.get("GLEANER_STRICT") == "1" else 500)
         self.wait_for_targets(STARTS, "up")
         ports = json.loads(self.agent.get("/api/v1/targets"))["data"]["listeningPorts"]
         listening = [port for port in ports if port["scraped"]]
