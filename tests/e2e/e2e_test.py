@@ -30,17 +30,19 @@ GATEWAY = gateway.Gateway()
 def prepare():
     GATEWAY.start()
     apply(os.path.join(WALK_THROUGH, "app.yaml"))
-    apply(os.path.join(MANIFESTS, "annotated.yaml"))
+    for manifest in ("annotated.yaml", "monitored.yaml"):
+        apply(os.path.join(MANIFESTS, manifest))
     cluster.rolled_out("deployment/my-app", "default")
     cluster.rolled_out("deployment/web", "shop")
+    cluster.rolled_out("deployment/api", "mon")
     seconds = install()
     TABLE.add("kubectl apply -k, every agent ready", f"{seconds:.1f} s", "90 s")
 
 
-def install(*components):
+def install(*components, config=""):
     """What a user does: kubectl apply -k of an overlay; the seconds until every agent is ready."""
     start = time.monotonic()
-    with cluster.kustomization(gateway.ENDPOINT, *components) as overlay:
+    with cluster.kustomization(gateway.ENDPOINT, *components, config=config) as overlay:
         kubectl("apply", "-k", overlay)
     cluster.rolled_out("daemonset/gleaner", "gleaner")
     return time.monotonic() - start
@@ -52,15 +54,24 @@ class Installed(unittest.TestCase):
     maxDiff = None
 
     @contextlib.contextmanager
-    def no_scrape_lost(self, namespace, label, interval):
-        """What happens in its block costs the pods that are there no scrape, as seen by the Collector."""
-        pods, before = cluster.running_pods(namespace, label), len(GATEWAY.read())
+    def no_scrape_lost(self, interval, *selections):
+        """What happens in its block costs the targets of the pods that are there no scrape, as seen by the Collector. Each selection is a
+        namespace and a label."""
+        def running():
+            return {f"{selection[0]}/{pod}" for selection in selections for pod in cluster.running_pods(*selection)}
+
+        pods, targets, start = running(), agents.jobs_and_instances(), time.time()
+        self.assertLessEqual(pods, targets.keys())
         yield
         time.sleep(2 * interval + 2)
+        end, still = time.time(), running()
         for pod in pods:
-            times = gateway.scrape_times(GATEWAY.read()[before:], pod)
-            self.assertEqual({instance: gateway.lost(found, interval) for instance, found in times.items()}, dict.fromkeys(times, 0), pod)
-            self.assertTrue(times, f"no scrape of {pod}")
+            times = gateway.scrape_times(GATEWAY.read(), pod.split("/")[1])
+            for target in targets[pod]:
+                found = [at for at in times.get(target, ()) if at > start - 2 * interval]
+                if pod in still:  # and not only until something happened
+                    self.assertGreater(max(found, default=0), end - 2 * interval - 2, f"{pod} {target}: not scraped any more")
+                self.assertEqual(gateway.lost(found, interval), 0, f"{pod} {target}: {[round(at - start, 1) for at in found]}")
 
     def tearDown(self):
         outcome = self._outcome.result
@@ -78,9 +89,18 @@ def right(what, expected, namespace="shop", within=15, **how):
 def web(*, scale=None):
     """The annotated pods as wait_until_right() expects them, after a change of their number."""
     if scale is not None:
-        kubectl("-n", "shop", "scale", "deployment/web", f"--replicas={scale}")
-        cluster.rolled_out("deployment/web", "shop")
+        cluster.scale("shop", "web", scale)
     return agents.of_pods("shop", "app=web", 8000)
+
+
+API_JOB = ("serviceMonitor/mon/api/0", "api", 8000)
+
+
+def api(*more_jobs, scale=None):
+    """The same of the pods that have a ServiceMonitor, for key=agents.job_and_address; and of more (job, Service, port) of theirs."""
+    if scale is not None:
+        cluster.scale("mon", "api", scale)
+    return agents.of_jobs("mon", "app=api", API_JOB, *more_jobs)
 
 
 class ManifestsTest(Installed):
@@ -141,8 +161,7 @@ class AnnotatedTest(Installed):
     def test_targets_are_right_when_pods_come_and_go(self):
         self.right("2 -> 8", web(scale=8))
         self.right("8 -> 2", web(scale=2))
-        kubectl("-n", "shop", "rollout", "restart", "deployment/web")
-        cluster.rolled_out("deployment/web", "shop")
+        cluster.restart("shop", "web")
         self.right("rolling restart", web())
 
     def test_samples_arrive_with_the_pods_names_and_from_the_pods_node_only(self):
@@ -158,7 +177,7 @@ class AnnotatedTest(Installed):
         self.assertEqual({node: counters["elsewhere"] for node, counters in self.counters.read().items()}, {node: (0, 0) for node in cluster.NODES})
 
     def test_no_scrape_is_lost_while_other_pods_come_and_go(self):
-        with self.no_scrape_lost("shop", "app=web", interval=5):
+        with self.no_scrape_lost(5, ("shop", "app=web")):
             self.right("2 -> 6", web(scale=6))
         web(scale=2)
 

@@ -50,15 +50,33 @@ def pod_and_address(target):
     return (f"{found['__meta_kubernetes_namespace']}/{pod}", target["scrapeUrl"].split("/")[2]) if pod else None
 
 
+def job_and_address(target):
+    """A target as tests of monitors name it: (job, Service or None, "namespace/pod", "address:port"). None for what is no pod."""
+    pod = pod_and_address(target)
+    return (target["scrapePool"], target["labels"].get("service"), *pod) if pod else None
+
+
+def jobs_and_instances():
+    """{"namespace/pod": {(job, instance)}} of all agents' targets, as gateway.scrape_times() has them."""
+    found = collections.defaultdict(set)
+    for address in addresses().values():
+        for target in targets(address):
+            pod, labels = pod_and_address(target), target["labels"]
+            if pod:
+                found[pod[0]].add((labels["job"], labels["instance"]))
+    return found
+
+
 def seen(key=pod_and_address, namespace=None, up=False):
-    """{node: Counter of key(target)} of all agents; a target that is there twice counts twice. With `up`, only those that answered."""
-    found = {}
+    """{node: Counter of key(target)} of all agents; a target that is there twice counts twice. `namespace` may be several, a tuple. With `up`,
+    only those that answered."""
+    found, namespaces = {}, (namespace,) if isinstance(namespace, str) else namespace
     for node, address in addresses().items():
         chosen = [
             target
             for target in targets(address)
             if (not up or target["health"] == "up")
-            and (namespace is None or target["discoveredLabels"].get("__meta_kubernetes_namespace") == namespace)
+            and (namespaces is None or target["discoveredLabels"].get("__meta_kubernetes_namespace") in namespaces)
         ]
         found[node] = collections.Counter(key(target) for target in chosen)
         found[node].pop(None, None)
@@ -98,3 +116,29 @@ def of_pods(namespace, label, *ports):
         return keys
 
     return expected
+
+
+def of_jobs(namespace, label, *jobs):
+    """What wait_until_right() expects, with key=job_and_address, when each of these pods is a target of each of these (job, Service or None,
+    port)."""
+
+    def expected():
+        keys = collections.defaultdict(list)
+        for pod, (node, address) in cluster.running_pods(namespace, label).items():
+            keys[node] += [(job, service, f"{namespace}/{pod}", f"{address}:{port}") for job, service, port in jobs]
+        return keys
+
+    return expected
+
+
+def together(*expected):
+    """All of what these expect."""
+
+    def sums():
+        keys = collections.defaultdict(list)
+        for one in expected:
+            for node, found in one().items():
+                keys[node] += found
+        return keys
+
+    return sums

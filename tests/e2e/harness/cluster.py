@@ -1,8 +1,10 @@
 """The cluster that tests/e2e/cluster started: kubectl, nodes, images."""
 
 import contextlib
+import http.client
 import json
 import os
+import ssl
 import subprocess
 import tempfile
 
@@ -51,6 +53,24 @@ def delete(manifest):
     return kubectl("delete", "--ignore-not-found", "-f", manifest)
 
 
+class ApiServer:
+    """The API server as its admin asks it, without kubectl: thousands of requests."""
+
+    def __init__(self):
+        keys = os.path.join(os.environ["GLEANER_CLUSTER_RUN"], "pki")
+        context = ssl.create_default_context(cafile=os.path.join(keys, "ca.crt"))
+        context.load_cert_chain(os.path.join(keys, "admin.crt"), os.path.join(keys, "admin.key"))
+        self.connection = http.client.HTTPSConnection(ADDRESSES["node-a"], 6443, context=context, timeout=30)
+
+    def ask(self, method, path, content):
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        self.connection.request(method, path, json.dumps(content), {"Content-Type": kind})
+        answer = self.connection.getresponse()
+        text = answer.read().decode()
+        if answer.status >= 300:
+            raise Refused(f"{method} {path}: {text}")
+
+
 def in_node(node, *argv, **options):
     return kit("in-node", "-n", node, *argv, **options)
 
@@ -76,6 +96,17 @@ def rolled_out(what, namespace, seconds=90):
     kubectl("-n", namespace, "rollout", "status", what, f"--timeout={seconds}s")
 
 
+def scale(namespace, deployment, replicas):
+    """Returns when the new pods are ready; those that are too many may still be ending."""
+    kubectl("-n", namespace, "scale", f"deployment/{deployment}", f"--replicas={replicas}")
+    rolled_out(f"deployment/{deployment}", namespace)
+
+
+def restart(namespace, deployment):
+    kubectl("-n", namespace, "rollout", "restart", f"deployment/{deployment}")
+    rolled_out(f"deployment/{deployment}", namespace)
+
+
 def running_pods(namespace, label):
     """{name: (node, address)} of pods that are not being deleted."""
     return {
@@ -86,8 +117,9 @@ def running_pods(namespace, label):
 
 
 @contextlib.contextmanager
-def kustomization(gateway, *components):
-    """The path of an overlay as a user would write it: deploy/daemonset's base with components, sending to this gateway."""
+def kustomization(gateway, *components, config=""):
+    """The path of an overlay as a user would write it: deploy/daemonset's base with components, sending to this gateway, with lines added to
+    gleaner.yaml."""
     with tempfile.TemporaryDirectory(prefix="gleaner-e2e-") as folder:
         deploy = os.path.relpath(os.path.join(ROOT, "deploy/daemonset"), os.path.realpath(folder))
         content = {
@@ -97,6 +129,12 @@ def kustomization(gateway, *components):
                 "name": "gleaner-env", "behavior": "merge",
                 "literals": [f"OTEL_EXPORTER_OTLP_ENDPOINT={gateway}", "OTEL_RESOURCE_ATTRIBUTES=k8s.cluster.name=e2e"]}],
         }
+        if config:
+            with open(os.path.join(ROOT, "deploy/daemonset/base/gleaner.yaml"), encoding="utf-8") as file:
+                base = file.read()
+            with open(os.path.join(folder, "gleaner.yaml"), "w", encoding="utf-8") as file:
+                file.write(base + config)
+            content["configMapGenerator"].append({"name": "gleaner", "behavior": "merge", "files": ["gleaner.yaml"]})
         with open(os.path.join(folder, "kustomization.yaml"), "w", encoding="utf-8") as file:
             json.dump(content, file, indent=1)  # JSON is YAML
         yield folder

@@ -90,12 +90,13 @@ class Gateway:
 
 
 def scrape_times(points, pod):
-    """{instance: [seconds of each scrape that was up, ascending]} of one pod."""
+    """{(job, instance): [seconds of each scrape that was up, ascending]} of one pod."""
     times = {}
     for point in points:
-        if point["name"] == "up" and not point["flags"] and pod in (point["resource"].get("k8s.pod.name"), point["attributes"].get("pod")):
-            times.setdefault(point["resource"]["service.instance.id"], []).append(point["time_ns"] / 1e9)
-    return {instance: sorted(found) for instance, found in times.items()}
+        if point["name"] == "up" and point["value"].get("double") == 1 and pod in (point["resource"].get("k8s.pod.name"), point["attributes"].get("pod")):
+            target = point["resource"]["service.name"], point["resource"]["service.instance.id"]
+            times.setdefault(target, []).append(point["time_ns"] / 1e9)
+    return {target: sorted(found) for target, found in times.items()}
 
 
 def lost(times, interval):

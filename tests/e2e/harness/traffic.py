@@ -67,14 +67,19 @@ class Audit:
     def __init__(self):
         self.path = os.environ["GLEANER_AUDIT_LOG"]
         self.offset = os.path.getsize(self.path) if os.path.exists(self.path) else 0
+        self.known = {event["auditID"] for event in self.events(0)}
 
-    def requests(self):
-        """{(verb, path without query): requests}; a watch counts once, when it begins."""
-        found = {}
+    def events(self, offset):
         if os.path.exists(self.path):
             with open(self.path, encoding="utf-8") as file:
-                file.seek(self.offset)
-                for line in file:
-                    event = json.loads(line)
-                    found[event["auditID"]] = (event["verb"], event["requestURI"].split("?")[0])
-        return collections.Counter(found.values())
+                file.seek(offset)
+                yield from (json.loads(line) for line in file if line.endswith("\n"))
+
+    def requests(self):
+        """{node: Counter of (verb, path without query)}; a watch counts once, when it begins."""
+        asked = {event["auditID"]: event for event in self.events(self.offset) if event["auditID"] not in self.known}
+        found = collections.defaultdict(collections.Counter)
+        for event in asked.values():
+            node = event["user"].get("extra", {}).get("authentication.kubernetes.io/node-name", ["?"])[0]
+            found[node][event["verb"], event["requestURI"].split("?")[0]] += 1
+        return found
