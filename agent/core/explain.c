@@ -73,11 +73,8 @@ static void describe_pod(const struct kube_pod *pod, struct report *report)
 static void judge_pod(const struct pod_view *view, struct error *verdict)
 {
 	const struct tally *tally = &view->tally;
-	if (tally->targets > 0 && tally->down > 0)
-		error_set(verdict, 0, "scraped as %s, %zu of them down", explain_count(tally->targets, "target").text,
-			tally->down);
-	else if (tally->targets > 0)
-		error_set(verdict, 0, "scraped as %s", explain_count(tally->targets, "target").text);
+	if (tally->targets > 0)
+		explain_scraped(tally, "", verdict);
 	else if (tally->first_failure.text[0])
 		error_set(verdict, 0, "not scraped: %s", tally->first_failure.text);
 	else if (tally->almost.text[0])
@@ -206,57 +203,67 @@ static void list_dropped(struct core *core, struct span host, uint16_t port, str
 	}
 }
 
-static unsigned explain_address(struct core *core, struct span text, bool json, struct buf *out)
+static void see_targets(struct core *core, struct span text, struct report *report, struct tally *tally)
 {
-	const struct kube_pods *pods = discover_known_pods(core->discover);
-	size_t count, found = 0, down = 0, of_pods = 0;
+	size_t count;
 	struct target *const *targets = discover_targets(core->discover, &count);
 	struct span host;
 	uint16_t port;
-	struct report report;
-	struct error verdict = {""};
-	char subject[512];
 	read_address(text, &host, &port);
-	explain_begin(&report, json);
 	for (size_t i = 0; i < count; i++) {
 		struct core_target *known = targets_find(core, targets[i]->key);
+		struct error title = {""};
 		if (!known || !is_asked_for(targets[i], text, host, port))
 			continue;
-		struct buf title;
-		buf_init(&title, 4096);
-		buf_printf(&title, "Job %.*s", SPAN_ARGS(targets[i]->job->name));
-		buf_char(&title, '\0');
-		explain_item(&report, title.failed ? "Job" : title.ptr, true, "scraped");
-		down += explain_target(core, known, &report);
-		found++;
-		buf_done(&title);
+		error_set(&title, 0, "Job %.*s", SPAN_ARGS(targets[i]->job->name));
+		explain_item(report, title.text, true, "scraped");
+		tally->down += explain_target(core, known, report);
+		tally->targets++;
 	}
+}
+
+/* Returns how many pods have the address. */
+static size_t see_pods(struct core *core, struct span text, struct report *report)
+{
+	const struct kube_pods *pods = discover_known_pods(core->discover);
+	struct span host;
+	uint16_t port;
+	size_t found = 0;
+	read_address(text, &host, &port);
 	for (size_t i = 0; pods && i < pods->count; i++) {
 		const struct kube_pod *pod = &pods->items[i];
 		if (!has_address(pod, host))
 			continue;
-		if (of_pods++ == 0)
-			explain_item(&report, "Pods of this address", false, "");
-		explain_line(&report, "note", "pod %.*s/%.*s", SPAN_ARGS(pod->namespace_), SPAN_ARGS(pod->name));
-		explain_line(&report, "next", "gleaner explain --pod %.*s/%.*s", SPAN_ARGS(pod->namespace_),
+		if (found++ == 0)
+			explain_item(report, "Pods of this address", false, "");
+		explain_line(report, "note", "pod %.*s/%.*s", SPAN_ARGS(pod->namespace_), SPAN_ARGS(pod->name));
+		explain_line(report, "next", "gleaner explain --pod %.*s/%.*s", SPAN_ARGS(pod->namespace_),
 			SPAN_ARGS(pod->name));
 	}
-	if (of_pods > 0)
-		list_dropped(core, host, port, &report);
-	if (found + of_pods == 0) {
+	if (found > 0)
+		list_dropped(core, host, port, report);
+	return found;
+}
+
+static unsigned explain_address(struct core *core, struct span text, bool json, struct buf *out)
+{
+	struct report report;
+	struct tally tally = {0};
+	struct error verdict = {"not scraped: no target of the pods that have it is at this port"};
+	char subject[512];
+	explain_begin(&report, json);
+	see_targets(core, text, &report, &tally);
+	if (see_pods(core, text, &report) + tally.targets == 0) {
 		explain_discard(&report);
 		return unknown(core, "Address", text,
 			"no pod and no target of this node has it; host:port, an IP address or a target's URL is "
 			"expected",
 			json, out);
 	}
-	if (found > 0)
-		error_set(&verdict, 0, "scraped as %s, %zu of them down", explain_count(found, "target").text, down);
-	else
-		error_set(&verdict, 0, "not scraped%s",
-			of_pods > 0 ? ": no target of the pods that have it is at this port" : "");
+	if (tally.targets > 0)
+		explain_scraped(&tally, "", &verdict);
 	snprintf(subject, sizeof(subject), "Address %.*s", (int)(text.len < 400 ? text.len : 400), text.ptr);
-	explain_finish(&report, subject, found > 0, verdict.text, out);
+	explain_finish(&report, subject, tally.targets > 0, verdict.text, out);
 	return 200;
 }
 

@@ -57,6 +57,8 @@ struct counted {
 	char text[64];
 };
 struct counted explain_count(size_t count, const char *thing);
+/* "scraped as 2 targets<of>, 1 of them down" */
+void explain_scraped(const struct tally *tally, const char *of, struct error *verdict);
 
 /* ---- explain_monitor.c, explain_node.c -------------------------------------------------------------------- */
 

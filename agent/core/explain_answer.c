@@ -16,6 +16,14 @@ struct counted explain_count(size_t count, const char *thing)
 	return counted;
 }
 
+void explain_scraped(const struct tally *tally, const char *of, struct error *verdict)
+{
+	char down[64] = "";
+	if (tally->down > 0)
+		snprintf(down, sizeof(down), ", %zu of them down", tally->down);
+	error_set(verdict, 0, "scraped as %s%s%s", explain_count(tally->targets, "target").text, of, down);
+}
+
 /* ---- targets ------------------------------------------------------------------------------------- */
 
 /* What to look at, by the word that the scraper gives for the failure. */

@@ -136,15 +136,15 @@ static void judge(const struct monitor_view *view, bool through_services, size_t
 {
 	const struct tally *tally = &view->tally;
 	const struct monitor_entry *entry = view->entry;
+	char of_pods[96];
+	snprintf(of_pods, sizeof(of_pods), " of %s of this node", explain_count(view->pods, "pod").text);
 	if (!entry->selected)
 		error_set(verdict, 0, "not selected: %s", entry->why_not);
 	else if (entry->monitor->rejected)
 		error_set(verdict, 0, "rejected: %s",
 			entry->monitor->finding_count > 0 ? entry->monitor->findings[0].field : "");
 	else if (tally->targets > 0)
-		error_set(verdict, 0, "scraped as %s of %s of this node, %zu of them down",
-			explain_count(tally->targets, "target").text, explain_count(view->pods, "pod").text,
-			tally->down);
+		explain_scraped(tally, view->pods > 0 ? of_pods : "", verdict);
 	else if (tally->first_failure.text[0])
 		error_set(verdict, 0, "not scraped: %s", tally->first_failure.text);
 	else if (through_services && services == 0)

@@ -176,7 +176,7 @@ class ExplainTest(unittest.TestCase):
         self.tell(services=[service("my-app", {"app": "my-app"}, {"app": "my-app"})], servicemonitors=[service_monitor("my-app", "my-app", "web")])
         where = f"{self.app.ip}:{self.app.ports()[0]}"
         self.expect(["--pod", "default/my-app-1"], "Pod default/my-app-1: scraped as 1 target\n", f"http://{where}/metrics: up")
-        self.expect([where], f"Address {where}: scraped as 1 target, 0 of them down")
+        self.expect([where], f"Address {where}: scraped as 1 target")
         self.expect([], "Node node-a: 1 target: 1 up", "ServiceMonitor: 1 of 1 selected", "serviceMonitor/default/my-app/0: 1 target")
         self.assertTrue(json.loads(self.explain("--json", "--pod", "default/my-app-1"))["data"]["scraped"])
 
