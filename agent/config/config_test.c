@@ -635,6 +635,20 @@ static void effective_configuration_hides_secrets_and_reads_back(void **state)
 	buf_done(&out);
 }
 
+static void another_secret_is_another_configuration(void **state)
+{
+	(void)state;
+	struct fixture one, same, other;
+	assert_int_equal(load(&one, "password: hunter2\nname: a\n"), 0);
+	assert_int_equal(load(&same, "name: a\npassword: 'hunter2'\n"), 0);
+	assert_int_equal(load(&other, "password: hunter3\nname: a\n"), 0);
+	assert_true(config_same(&one.sample, &same.sample, &sample_table));
+	assert_false(config_same(&one.sample, &other.sample, &sample_table));
+	done(&one);
+	done(&same);
+	done(&other);
+}
+
 static void documentation_has_every_key_once(void **state)
 {
 	(void)state;
@@ -715,6 +729,7 @@ int main(void)
 		cmocka_unit_test(caret_stands_right_behind_wide_letters_and_in_long_lines),
 		cmocka_unit_test(wrong_secret_is_not_quoted),
 		cmocka_unit_test(effective_configuration_hides_secrets_and_reads_back),
+		cmocka_unit_test(another_secret_is_another_configuration),
 		cmocka_unit_test(documentation_has_every_key_once),
 		cmocka_unit_test(distance_counts_swapped_neighbours_once),
 		cmocka_unit_test(no_memory_is_reported_and_nothing_leaks),

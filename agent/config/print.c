@@ -10,8 +10,14 @@
 struct printer {
 	struct buf *out;
 	unsigned indent;
-	bool dash; /* the next line begins an item of a list */
+	bool dash;  /* the next line begins an item of a list */
+	bool plain; /* secrets are not hidden: for config_same */
 };
+
+static bool hides(const struct printer *printer, const struct option *option)
+{
+	return option->secret && !printer->plain;
+}
 
 static void begin_line(struct printer *printer)
 {
@@ -46,6 +52,7 @@ static void put_text(struct span text, struct buf *out)
 	}
 	struct buf escaped;
 	buf_init(&escaped, SIZE_MAX / 2);
+	escaped.secret = true;
 	for (size_t i = 0; i < text.len; i++) {
 		struct span rest = span_of(text.ptr + i, text.len - i);
 		if (span_starts_with(rest, SPAN("${env:")) || span_starts_with(rest, SPAN("$$")))
@@ -72,10 +79,11 @@ static void put_scalar(struct printer *printer, const struct option *option, con
 {
 	struct buf text;
 	buf_init(&text, SIZE_MAX / 2);
+	text.secret = true;
 	if (value_text(option, field, &text)) {
 		begin_line(printer);
 		buf_printf(printer->out, "%s: ", option->name);
-		if (option->secret)
+		if (hides(printer, option))
 			buf_str(printer->out, "<secret>");
 		else if (option->kind == OPTION_STRING)
 			put_text(buf_view(&text), printer->out);
@@ -104,7 +112,7 @@ static void put_pairs(struct printer *printer, const struct option *option, cons
 		begin_line(printer);
 		put_text(span_str(pairs->items[i].name), printer->out);
 		buf_str(printer->out, ": ");
-		if (option->secret)
+		if (hides(printer, option))
 			buf_str(printer->out, "<secret>");
 		else
 			put_text(span_str(pairs->items[i].value), printer->out);
@@ -123,7 +131,7 @@ static void put_lists(struct printer *printer, const struct option *option, cons
 		begin_line(printer);
 		put_text(span_str(lists->items[i].name), printer->out);
 		buf_str(printer->out, ": ");
-		put_strings(&lists->items[i].values, option->secret, printer->out);
+		put_strings(&lists->items[i].values, hides(printer, option), printer->out);
 		buf_char(printer->out, '\n');
 	}
 	printer->indent -= 2;
@@ -184,7 +192,7 @@ static void put_keys(struct printer *printer, const struct option_table *table, 
 		} else if (((const struct option_strings *)field)->count > 0) {
 			begin_line(printer);
 			buf_printf(printer->out, "%s: ", option->name);
-			put_strings(field, option->secret, printer->out);
+			put_strings(field, hides(printer, option), printer->out);
 			buf_char(printer->out, '\n');
 		}
 	}
@@ -198,4 +206,20 @@ int config_print(const void *object, const struct option_table *table, struct bu
 	if (out->len == before)
 		buf_str(out, "{}\n");
 	return out->failed;
+}
+
+bool config_same(const void *a, const void *b, const struct option_table *table)
+{
+	struct buf texts[2];
+	const void *const objects[] = {a, b};
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct printer printer = {.out = &texts[i], .plain = true};
+		buf_init(&texts[i], SIZE_MAX / 2);
+		texts[i].secret = true;
+		put_keys(&printer, table, objects[i]);
+	}
+	bool same = !texts[0].failed && !texts[1].failed && span_eq(buf_view(&texts[0]), buf_view(&texts[1]));
+	buf_done(&texts[0]);
+	buf_done(&texts[1]);
+	return same;
 }

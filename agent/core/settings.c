@@ -445,15 +445,7 @@ bool settings_same(const struct settings *a, const struct settings *b, const cha
 	const struct option *option = settings_options;
 	while (strcmp(option->name, object) != 0)
 		option++;
-	struct buf texts[2];
-	buf_init(&texts[0], SETTINGS_MAX_BYTES);
-	buf_init(&texts[1], SETTINGS_MAX_BYTES);
-	config_print((const char *)a + option->offset, option->fields, &texts[0]);
-	config_print((const char *)b + option->offset, option->fields, &texts[1]);
-	bool same = !texts[0].failed && !texts[1].failed && span_eq(buf_view(&texts[0]), buf_view(&texts[1]));
-	buf_done(&texts[0]);
-	buf_done(&texts[1]);
-	return same;
+	return config_same((const char *)a + option->offset, (const char *)b + option->offset, option->fields);
 }
 
 struct settings *settings_ref(struct settings *settings)

@@ -40,6 +40,8 @@ int config_problems_print(const struct config_input *input, const struct config_
 
 /* The effective configuration as YAML, secrets as <secret>. */
 int config_print(const void *object, const struct option_table *table, struct buf *out);
+/* Whether both print the same, secrets included; false also without memory. */
+bool config_same(const void *a, const void *b, const struct option_table *table);
 /* docs/config.md (Markdown) and the short form for --help. */
 int config_document(const struct option_table *table, struct buf *out);
 int config_help(const struct option_table *table, struct buf *out);
