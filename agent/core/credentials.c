@@ -1,7 +1,7 @@
 /* Values of Secrets and ConfigMaps, fetched one object at a time.
  *
  *   asked for -> due at once -> GET -> values of the keys that were asked for; due again in 5 min
- *                                \-> 404: its values are gone; anything else: the last good ones stay; due again after a back-off
+ *                                \-> not found: its values are gone; anything else: the last good ones stay; due again after a back-off
  *
  * An object holds only the keys that somebody asked for. A key that is new to a known object makes it due at once.
  */
@@ -270,23 +270,25 @@ static void fetched(struct object *object, const struct json *json)
 }
 
 /* Deleted: nobody may log in with it any more. Everything else may be an outage. */
-static void not_fetched(struct object *object, unsigned status, const struct error *err, uint64_t retry_after_ns)
+static void not_fetched(struct object *object, const struct kube_api_answer *answer)
 {
 	struct credentials *credentials = object->owner;
 	bool had = has_values(object), first = !object->answered;
 	uint64_t delay_ns = doubled(RETRY_NS, object->failures++, RETRY_LIMIT_NS);
-	bool refused = status == 403 || status == 404;
+	bool refused = answer->status == 403 || answer->not_found;
 	credentials->failures++;
-	object->error = *err;
+	object->error = answer->error;
 	object->answered = true;
-	if (status == 404)
+	if (answer->not_found)
 		for (struct value *value = object->values; value; value = value->next)
 			value_forget(value);
 	if (refused)
 		delay_ns = RETRY_LIMIT_NS;
-	due_in(object, retry_after_ns > delay_ns && retry_after_ns < REFRESH_NS ? retry_after_ns : delay_ns);
+	if (answer->retry_after_ns > delay_ns && answer->retry_after_ns < REFRESH_NS)
+		delay_ns = answer->retry_after_ns;
+	due_in(object, delay_ns);
 	tell_failed(object);
-	if (first || (had && status == 404))
+	if (first || (had && answer->not_found))
 		credentials->events.changed(
 			credentials->events.arg, object->config_map, object->namespace_, object->name);
 }
@@ -301,7 +303,7 @@ static void done(void *arg, const struct kube_api_answer *answer)
 	if (answer->object)
 		fetched(object, answer->object);
 	else
-		not_fetched(object, answer->status, &answer->error, answer->retry_after_ns);
+		not_fetched(object, answer);
 	wake(credentials);
 }
 
@@ -311,15 +313,15 @@ static void ask(struct object *object, uint64_t now_ns)
 {
 	static const struct kube_resource resources[] = {{"", "v1", "secrets"}, {"", "v1", "configmaps"}};
 	struct credentials *credentials = object->owner;
-	struct error err = {""};
+	struct kube_api_answer none = {.status = 0};
 	object->asked_ns = now_ns;
 	credentials->requests++;
 	int result = credentials->source.get(credentials->source.arg, resources[object->config_map],
-		span_str(object->namespace_), span_str(object->name), done, object, &object->call, &err);
+		span_str(object->namespace_), span_str(object->name), done, object, &object->call, &none.error);
 	if (result == 0)
 		credentials->in_flight++;
 	else
-		not_fetched(object, 0, &err, 0);
+		not_fetched(object, &none);
 }
 
 static void forget(struct credentials *credentials, struct object *object)

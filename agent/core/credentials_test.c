@@ -145,7 +145,7 @@ static void run_after(struct scene *scene, uint64_t delay_ns)
 /* The request that was made first, and the answer to it. */
 static void answer(struct scene *scene, const char *what, unsigned status, const char *body)
 {
-	struct kube_api_answer answer = {.status = status};
+	struct kube_api_answer answer = {.status = status, .not_found = status == 404 && strstr(body, "not found")};
 	struct arena arena;
 	assert_true(scene->call_count > 0);
 	struct kube_call *call = scene->calls[0];
@@ -267,6 +267,9 @@ static void the_last_good_value_lives_through_an_outage(void **state)
 	run_after(scene, NS_PER_SEC);
 	answer(scene, "secrets shop/login", 403, "403: forbidden");
 	assert_events(scene, "shop/login kept: 403: forbidden\n");
+	run_after(scene, 67 * NS_PER_SEC);
+	answer(scene, "secrets shop/login", 404, "404: default backend"); /* not the API server's word */
+	assert_events(scene, "shop/login kept: 404: default backend\n");
 	assert_value(scene, secret("login", "password"), "hunter2");
 	run_after(scene, 67 * NS_PER_SEC);
 	answer(scene, "secrets shop/login", 200, LOGIN);

@@ -8,7 +8,7 @@ static const struct kube_resource secrets = {"", "v1", "secrets"};
 static void on_answer(void *arg, const struct kube_api_answer *answer)
 {
 	struct fixture *f = arg;
-	buf_printf(&f->log, "%u %s%.*s\n", answer->status, answer->error.text,
+	buf_printf(&f->log, "%u %s%s%.*s\n", answer->status, answer->not_found ? "not found " : "", answer->error.text,
 		SPAN_ARGS(json_string(json_get(answer->object, "data"), "token", SPAN_NONE)));
 	fixture_judge(f);
 }
@@ -29,12 +29,13 @@ static void one_object_is_one_request(void **state)
 	fixture_init(&f);
 	fixture_answer(&f, "200 OK", "", SPAN("{\"data\":{\"token\":\"c2VjcmV0\"}}"));
 	fixture_captured(&f, GOLDEN "api_403.http");
-	fixture_answer(
-		&f, "404 Not Found", "", SPAN("{\"kind\":\"Status\",\"message\":\"secrets \\\"x\\\" not found\"}"));
+	fixture_answer(&f, "404 Not Found", "",
+		SPAN("{\"kind\":\"Status\",\"reason\":\"NotFound\",\"message\":\"secrets \\\"x\\\" not found\"}"));
+	fixture_answer(&f, "404 Not Found", "", SPAN("default backend - 404"));
 	fixture_answer(&f, "429 Too Many Requests", "Retry-After: 2\r\n", SPAN(""));
 	fixture_answer(&f, "200 OK", "", SPAN("{\"data\":"));
 	fixture_start(&f, true);
-	for (size_t i = 0; i < 5; i++) {
+	for (size_t i = 0; i < 6; i++) {
 		struct kube_call *call = get(&f, i == 0 ? "a b/c" : "x");
 		fixture_run(&f, "\n", i + 1, 0);
 		kube_call_free(call);
@@ -44,7 +45,8 @@ static void one_object_is_one_request(void **state)
 		"403 403: servicemonitors.monitoring.coreos.com is forbidden: User "
 		"\"system:serviceaccount:default:norights\" cannot list resource \"servicemonitors\" in API group "
 		"\"monitoring.coreos.com\" at the cluster scope\n"
-		"404 404: secrets \"x\" not found\n"
+		"404 not found 404: secrets \"x\" not found\n"
+		"404 404: default backend - 404\n"
 		"429 429: Too Many Requests\n"
 		"200 not JSON near byte 8: parse error: premature EOF\n");
 	fixture_request_has(&f, 0, "GET /api/v1/namespaces/shop/secrets/a%20b%2Fc HTTP/1.1\r\n");

@@ -35,6 +35,20 @@ static int on_body(void *arg, struct span piece)
 	return buf_span(&call->answer, piece);
 }
 
+/* {"kind":"Status","reason":"NotFound",...} */
+static bool is_not_found(unsigned status, struct span refusal)
+{
+	struct arena arena;
+	const struct json *object = NULL;
+	if (status != 404)
+		return false;
+	arena_init(&arena, 32 * KUBE_REFUSAL_MAX);
+	json_parse(&arena, refusal, &object, NULL);
+	bool says_so = span_eq(json_string(object, "reason", SPAN_NONE), SPAN("NotFound"));
+	arena_done(&arena);
+	return says_so;
+}
+
 /* `call` may be gone afterwards. */
 static void tell(struct kube_call *call, const struct http_response *response)
 {
@@ -44,11 +58,13 @@ static void tell(struct kube_call *call, const struct http_response *response)
 	arena_init(&arena, OBJECT_ARENA);
 	arena.secret = true;
 	struct span body = buf_view(&call->answer);
-	if (response->failure == HTTP_OK && (response->status == 200 || response->status == 201))
+	if (response->failure == HTTP_OK && (response->status == 200 || response->status == 201)) {
 		json_parse(&arena, body, &answer.object, &answer.error);
-	else
-		kube_api_describe(response,
-			span_of(body.ptr, body.len < KUBE_REFUSAL_MAX ? body.len : KUBE_REFUSAL_MAX), &answer.error);
+	} else {
+		body.len = body.len < KUBE_REFUSAL_MAX ? body.len : KUBE_REFUSAL_MAX;
+		kube_api_describe(response, body, &answer.error);
+		answer.not_found = response->failure == HTTP_OK && is_not_found(response->status, body);
+	}
 	call->done(call->arg, &answer);
 	arena_done(&arena);
 }

@@ -56,6 +56,7 @@ struct kube_resource {
 
 struct kube_api_answer {
 	unsigned status;           /* 0: none came; error says why */
+	bool not_found;            /* the API server says so; a 404 alone may be a load balancer's while it is away */
 	const struct json *object; /* of a 200 or 201; dies with the callback, its memory is overwritten. Else NULL */
 	struct error error;        /* "" when there is an object; the server's own message for a refusal */
 	uint64_t retry_after_ns;   /* what the server asked for, or 0 */
