@@ -200,6 +200,19 @@ static void running_out_of_memory_is_an_error_and_no_leak(void **state)
 	test_out_of_memory(use_everything_that_allocates, NULL);
 }
 
+static void a_name_is_sanitised_character_by_character(void **state)
+{
+	(void)state;
+	struct arena arena;
+	arena_init(&arena, 4096);
+	test_assert_text(label_name_sanitised(&arena, SPAN("p_"), SPAN("a.b/C-9_\xc3\xa9\xff")), "p_a_b_C_9___");
+	test_assert_text(label_name_sanitised(&arena, SPAN_NONE, SPAN("")), "");
+	arena_done(&arena);
+	arena_init(&arena, 8);
+	assert_null(label_name_sanitised(&arena, SPAN("prefix_"), SPAN("name")).ptr);
+	arena_done(&arena);
+}
+
 static void an_arena_keeps_its_ceiling_and_its_memory(void **state)
 {
 	(void)state;
@@ -417,6 +430,7 @@ int main(void)
 		cmocka_unit_test(json_strings_are_valid_whatever_the_bytes),
 		cmocka_unit_test(json_strings_hold_no_control_character),
 		cmocka_unit_test(running_out_of_memory_is_an_error_and_no_leak),
+		cmocka_unit_test(a_name_is_sanitised_character_by_character),
 		cmocka_unit_test(an_arena_keeps_its_ceiling_and_its_memory),
 		cmocka_unit_test(a_map_agrees_with_a_plain_array),
 		cmocka_unit_test(labels_stay_sorted_and_empty_means_absent),

@@ -130,3 +130,21 @@ int buf_labels(struct buf *buf, struct labels labels)
 	}
 	return buf_char(buf, '}');
 }
+
+struct span label_name_sanitised(struct arena *arena, struct span prefix, struct span name)
+{
+	char *text = arena_alloc(arena, prefix.len + name.len + 1);
+	if (!text)
+		return SPAN_NONE;
+	size_t len = prefix.len;
+	if (len > 0)
+		memcpy(text, prefix.ptr, len);
+	for (size_t at = 0; at < name.len;) {
+		char c = name.ptr[at];
+		bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+		size_t width = span_utf8_length(span_of(name.ptr + at, name.len - at));
+		text[len++] = fine ? c : '_';
+		at += width ? width : 1;
+	}
+	return span_of(text, len);
+}

@@ -85,27 +85,9 @@ int findings_refuse(struct findings *findings, struct labels discovered, const s
 
 /* ---- labels ---------------------------------------------------------------------------- */
 
-/* prefix + key, every character but [a-zA-Z0-9_] turned into '_'. SPAN_NONE: no memory. */
-static struct span sanitised_name(struct arena *arena, struct span prefix, struct span key)
-{
-	char *name = arena_alloc(arena, prefix.len + key.len + 1);
-	if (!name)
-		return SPAN_NONE;
-	memcpy(name, prefix.ptr, prefix.len);
-	size_t len = prefix.len;
-	for (size_t at = 0; at < key.len;) {
-		char c = key.ptr[at];
-		bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-		size_t width = span_utf8_length(span_of(key.ptr + at, key.len - at));
-		name[len++] = fine ? c : '_';
-		at += width ? width : 1;
-	}
-	return span_of(name, len);
-}
-
 static int set_sanitised(struct labels_builder *labels, struct span prefix, struct span key, struct span value)
 {
-	struct span name = sanitised_name(labels->arena, prefix, key);
+	struct span name = label_name_sanitised(labels->arena, prefix, key);
 	if (!name.ptr)
 		return labels->failed = -ENOMEM;
 	return labels_set_borrowed(labels, name, value);

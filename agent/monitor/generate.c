@@ -85,21 +85,11 @@ static void add_configured(struct rules *rules, struct option_objects configured
 	}
 }
 
-/* prefix + name with all characters but [a-zA-Z0-9_] turned into '_'. */
 static const char *label(struct rules *rules, const char *prefix, const char *name)
 {
-	char *text = read_alloc(rules->reader, strlen(prefix) + strlen(name) + 1);
-	if (!text)
-		return NULL;
-	size_t len = (size_t)(stpcpy(text, prefix) - text);
-	for (size_t at = 0; name[at];) {
-		char c = name[at];
-		bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-		size_t width = span_utf8_length(span_str(name + at));
-		text[len++] = fine ? c : '_';
-		at += width ? width : 1;
-	}
-	return text;
+	struct span text = label_name_sanitised(&rules->reader->monitor->arena, span_str(prefix), span_str(name));
+	rules->reader->no_memory = rules->reader->no_memory || !text.ptr;
+	return text.ptr;
 }
 
 static const char *number(struct rules *rules, uint64_t value)

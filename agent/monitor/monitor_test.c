@@ -197,7 +197,8 @@ static void spec_that_is_wrong_rejects_the_monitor(void **state)
 		{"{'selector':{},'nativeHistogramMinBucketFactor':'x'}",
 			REJECTED "spec.nativeHistogramMinBucketFactor `x` is not a quantity\n"},
 		{"{'selector':{},'fallbackScrapeProtocol':'HTML'}",
-			REJECTED "spec.fallbackScrapeProtocol `HTML` is not a protocol\n"},
+			REJECTED "spec.fallbackScrapeProtocol `HTML` is not one of PrometheusText0.0.4, "
+				 "PrometheusText1.0.0, OpenMetricsText0.0.1, OpenMetricsText1.0.0\n"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		assert_spec(MONITOR_SERVICE_MONITOR, cases[i].spec, cases[i].findings);

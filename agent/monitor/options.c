@@ -110,22 +110,16 @@ static const struct option_table selector_table = {
 
 static int class_check(void *object, struct arena *arena, const char **ret_key, struct error *err)
 {
-	static const char *const protocols[] = {
-		"PrometheusText0.0.4", "PrometheusText1.0.0", "OpenMetricsText0.0.1", "OpenMetricsText1.0.0"};
 	const struct monitor_scrape_class *scrape_class = object;
 	struct target_job_options job = {.authorization_given = scrape_class->authorization_given,
 		.authorization = scrape_class->authorization,
 		.tls_config = scrape_class->tls_config};
-	bool known = !scrape_class->fallback_scrape_protocol;
+	const char *protocol = scrape_class->fallback_scrape_protocol;
 	(void)arena;
-	for (size_t i = 0; !known && i < ARRAY_SIZE(protocols); i++)
-		known = strcmp(scrape_class->fallback_scrape_protocol, protocols[i]) == 0;
-	if (known)
+	if (!protocol || target_check_protocol(protocol, err) == 0)
 		return target_check_credentials(&job, ret_key, err);
 	*ret_key = "fallback_scrape_protocol";
-	return error_set(err, EINVAL, "`%s` is not one of %s, %s, %s, %s",
-		escape_bytes(span_str(scrape_class->fallback_scrape_protocol)).text, protocols[0], protocols[1],
-		protocols[2], protocols[3]);
+	return -EINVAL;
 }
 
 static const char *const class_unsupported[] = {

@@ -222,18 +222,14 @@ void field_skip(struct reader *reader, const struct field *field, const struct j
 
 void field_protocol(struct reader *reader, const struct field *field, const struct json *value, void *into)
 {
-	static const char *const known[] = {
-		"PrometheusText0.0.4", "PrometheusText1.0.0", "OpenMetricsText0.0.1", "OpenMetricsText1.0.0"};
-	if (!read_is(reader, value, JSON_STRING))
-		return;
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-		if (span_eq(value->text, span_str(known[i])))
-			*AT(const char *, into, field) = known[i];
-	}
-	if (span_eq(value->text, SPAN("PrometheusProto")))
+	const char *name = read_string(reader, value);
+	struct error err;
+	if (name && strcmp(name, "PrometheusProto") == 0)
 		find(reader, MONITOR_IGNORED, "the protobuf format is not read");
-	else if (!*AT(const char *, into, field))
-		find(reader, MONITOR_REJECTED, "`%s` is not a protocol", escape_bytes(value->text).text);
+	else if (name && target_check_protocol(name, &err) < 0)
+		find(reader, MONITOR_REJECTED, "%s", err.text);
+	else
+		*AT(const char *, into, field) = name;
 }
 
 /* ---- fields that are not honoured --------------------------------------------------------------------- */

@@ -116,14 +116,13 @@ static int check_params(const struct option_lists *params, struct error *err)
 static const char *const protocols[] = {
 	"PrometheusText0.0.4", "PrometheusText1.0.0", "OpenMetricsText0.0.1", "OpenMetricsText1.0.0", NULL};
 
-static int check_protocol(const char *name, struct error *err)
+int target_check_protocol(const char *name, struct error *err)
 {
-	for (size_t i = 0; name && protocols[i]; i++)
+	for (size_t i = 0; protocols[i]; i++)
 		if (strcmp(name, protocols[i]) == 0)
 			return 0;
-	return !name ? 0
-		     : error_set(err, EINVAL, "`%s` is not one of %s, %s, %s, %s", escape_bytes(span_str(name)).text,
-			       protocols[0], protocols[1], protocols[2], protocols[3]);
+	return error_set(err, EINVAL, "`%s` is not one of %s, %s, %s, %s", escape_bytes(span_str(name)).text,
+		protocols[0], protocols[1], protocols[2], protocols[3]);
 }
 
 static int job_check(void *object, struct arena *arena, const char **ret_key, struct error *err)
@@ -151,7 +150,7 @@ static int job_check(void *object, struct arena *arena, const char **ret_key, st
 		return -EINVAL;
 	if (check_params(&job->params, err) < 0)
 		return blame(ret_key, "params");
-	if (check_protocol(job->fallback_scrape_protocol, err) < 0)
+	if (job->fallback_scrape_protocol && target_check_protocol(job->fallback_scrape_protocol, err) < 0)
 		return blame(ret_key, "fallback_scrape_protocol");
 	return check_static_targets(job, err) < 0 ? blame(ret_key, "static_configs") : 0;
 }

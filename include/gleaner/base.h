@@ -201,6 +201,9 @@ void labels_delete(struct labels_builder *builder, struct span name);
 struct span labels_builder_get(const struct labels_builder *builder, struct span name);
 /* A view of the builder's present content; valid until its next change. */
 struct labels labels_builder_view(const struct labels_builder *builder);
+/* prefix and name with every character of name but [a-zA-Z0-9_] turned into '_', as Prometheus makes meta labels; NUL-terminated, in the
+ * arena. SPAN_NONE: no memory. */
+struct span label_name_sanitised(struct arena *arena, struct span prefix, struct span name);
 /* Copies the set and its strings into the arena. 0 or -ENOMEM. */
 int labels_copy(struct arena *arena, struct labels labels, struct labels *ret_copy);
 /* {a="1", b="2"} with Prometheus' escaping. */

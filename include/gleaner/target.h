@@ -95,6 +95,9 @@ extern const struct option_table target_basic_auth_table, target_authorization_t
  * jobs that come another way. 0; -EINVAL with err, ret_key the key to blame. */
 int target_check_credentials(const struct target_job_options *options, const char **ret_key, struct error *err);
 
+/* Whether that is a fallback_scrape_protocol. 0; -EINVAL with err, which has all names. */
+int target_check_protocol(const char *name, struct error *err);
+
 /* ---- credentials ------------------------------------------------------------------ */
 
 /* How a job's scrapes show who asks, and whom they trust: values, and in core where these came from. Immutable and refcounted; a job
