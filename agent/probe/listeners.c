@@ -57,12 +57,11 @@ struct pod {
 };
 
 /* A namespace in which something listens, or that a pod has for itself. */
-struct namespace
-{
+struct netns_entry {
 	uint64_t netns;
 	char pod_uid[40]; /* "": not known to be one pod's own */
 	size_t ports;
-	struct namespace *next_empty; /* while they are being forgotten */
+	struct netns_entry *next_empty; /* while they are being forgotten */
 };
 
 struct cgroup_known {
@@ -220,36 +219,36 @@ static struct span netns_key(const uint64_t *netns)
 	return span_of((const char *)netns, sizeof(*netns));
 }
 
-static struct namespace *find_namespace(const struct listeners *l, uint64_t netns)
+static struct netns_entry *find_namespace(const struct listeners *l, uint64_t netns)
 {
 	return map_get(&l->namespaces, netns_key(&netns));
 }
 
 /* Gets or makes it. 0, -ENOMEM, -E2BIG. */
-static int namespace_of(struct listeners *l, uint64_t netns, struct namespace **ret_namespace)
+static int namespace_of(struct listeners *l, uint64_t netns, struct netns_entry **ret_entry)
 {
-	struct namespace *namespace = find_namespace(l, netns);
-	if (!namespace) {
-		namespace = calloc(1, sizeof(*namespace));
-		if (!namespace)
+	struct netns_entry *entry = find_namespace(l, netns);
+	if (!entry) {
+		entry = calloc(1, sizeof(*entry));
+		if (!entry)
 			return -ENOMEM;
-		namespace->netns = netns;
-		int result = map_put(&l->namespaces, netns_key(&namespace->netns), namespace);
+		entry->netns = netns;
+		int result = map_put(&l->namespaces, netns_key(&entry->netns), entry);
 		if (result < 0) {
-			free(namespace);
+			free(entry);
 			return result;
 		}
 	}
-	*ret_namespace = namespace;
+	*ret_entry = entry;
 	return 0;
 }
 
-static void forget_if_empty(struct listeners *l, struct namespace *namespace)
+static void forget_if_empty(struct listeners *l, struct netns_entry *entry)
 {
-	if (namespace->ports > 0 || namespace->pod_uid[0] != '\0')
+	if (entry->ports > 0 || entry->pod_uid[0] != '\0')
 		return;
-	map_remove(&l->namespaces, netns_key(&namespace->netns));
-	free(namespace);
+	map_remove(&l->namespaces, netns_key(&entry->netns));
+	free(entry);
 }
 
 static void announce(struct listeners *l, struct port *port)
@@ -264,10 +263,10 @@ static void announce(struct listeners *l, struct port *port)
 static int learn_namespace(struct listeners *l, uint64_t netns, const char *uid)
 {
 	const struct pod *pod = map_get(&l->pods, span_str(uid));
-	const struct namespace *before = find_namespace(l, netns);
+	const struct netns_entry *before = find_namespace(l, netns);
 	if (!pod || pod->host_network || (before && before->pod_uid[0] != '\0'))
 		return 0;
-	struct namespace *known;
+	struct netns_entry *known;
 	int result = namespace_of(l, netns, &known);
 	if (result < 0)
 		return result == -E2BIG ? 0 : result;
@@ -312,17 +311,17 @@ int listeners_pod_add(struct listeners *l, const char *uid, bool host_network)
 void listeners_pod_remove(struct listeners *l, const char *uid)
 {
 	const struct map_slot *slot;
-	struct namespace *former = NULL;
+	struct netns_entry *former = NULL;
 	for (size_t i = 0; (slot = map_next(&l->namespaces, &i));) {
-		struct namespace *namespace = slot->value;
-		if (strcmp(namespace->pod_uid, uid) != 0)
+		struct netns_entry *entry = slot->value;
+		if (strcmp(entry->pod_uid, uid) != 0)
 			continue;
-		namespace->pod_uid[0] = '\0';
-		namespace->next_empty = former;
-		former = namespace;
+		entry->pod_uid[0] = '\0';
+		entry->next_empty = former;
+		former = entry;
 	}
 	while (former) {
-		struct namespace *next = former->next_empty;
+		struct netns_entry *next = former->next_empty;
 		forget_if_empty(l, former);
 		former = next;
 	}
@@ -358,7 +357,7 @@ static int attribute(struct listeners *l, const struct listen_event *event, stru
 	const struct listen_names *names = &event->names;
 	struct cgroup_name name = {0};
 	uint64_t netns = netns_of(&event->head);
-	const struct namespace *known = find_namespace(l, netns);
+	const struct netns_entry *known = find_namespace(l, netns);
 	if (known && known->pod_uid[0] == '\0')
 		known = NULL;
 	bool found = parse_names(names->v2_parent, names->v2_leaf, &name) ||
@@ -408,9 +407,9 @@ static struct listening *socket_of(const struct listeners *l, uint64_t id)
 static void forget_port(struct listeners *l, struct port *port)
 {
 	map_remove(&l->ports, key_span(&port->key));
-	struct namespace *namespace = find_namespace(l, port->key.netns);
-	namespace->ports--;
-	forget_if_empty(l, namespace);
+	struct netns_entry *entry = find_namespace(l, port->key.netns);
+	entry->ports--;
+	forget_if_empty(l, entry);
 	free(port);
 }
 
@@ -453,15 +452,15 @@ static void make_room(struct listeners *l)
 
 static int try_put(struct listeners *l, struct port *port)
 {
-	struct namespace *namespace;
-	int result = namespace_of(l, port->key.netns, &namespace);
+	struct netns_entry *entry;
+	int result = namespace_of(l, port->key.netns, &entry);
 	if (result < 0)
 		return result;
-	result = namespace->ports < l->limits.max_per_namespace ? map_put(&l->ports, key_span(&port->key), port)
-								: -E2BIG;
+	result = entry->ports < l->limits.max_per_namespace ? map_put(&l->ports, key_span(&port->key), port) : -E2BIG;
 	if (result == 0)
-	namespace->ports++;
-	else forget_if_empty(l, namespace);
+		entry->ports++;
+	else
+		forget_if_empty(l, entry);
 	return result;
 }
 
