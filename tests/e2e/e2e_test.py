@@ -18,7 +18,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "../../tools")]
 from harness import agents, cluster, gateway, traffic
 from harness.cluster import apply, get, kubectl
 from harness.table import Table
-from node.process import wait_until
+from node.process import Failed, wait_until
 
 WALK_THROUGH = os.path.join(cluster.ROOT, "deploy/walk-through")
 MANIFESTS = os.path.join(HERE, "manifests")
@@ -81,9 +81,14 @@ class Installed(unittest.TestCase):
 
 
 def right(what, expected, namespace="shop", within=15, **how):
-    """All agents have exactly these targets of the namespace in time; a row of the table."""
-    seconds = agents.wait_until_right(what, expected, within, namespace=namespace, **how)
-    TABLE.add(f"{what}, targets right", f"{seconds:.1f} s", f"{within} s")
+    """All agents have exactly these targets of the namespace in time; a row of the table. On a machine that has far more to do than it can the
+    time is doubled, and the row says so."""
+    seconds = agents.wait_until_right(what, expected, 2 * within, namespace=namespace, **how)
+    busy = os.getloadavg()[0] > 3 * os.cpu_count()
+    limit = 2 * within if busy else within
+    TABLE.add(f"{what}, targets right", f"{seconds:.1f} s", f"{limit} s{', on a busy machine' if busy else ''}")
+    if seconds > limit:
+        raise Failed(f"{what}: targets were right after {seconds:.1f} s, and not within {limit} s")
 
 
 def web(*, scale=None):
