@@ -194,6 +194,11 @@ void endpoint_check(struct reader *reader, struct endpoint *endpoint, const stru
 	if (job->scrape_timeout_ns > job->scrape_interval_ns)
 		find(reader, MONITOR_REJECTED, "scrapeTimeout: %s is longer than the interval, %s",
 			duration_format(job->scrape_timeout_ns).text, duration_format(job->scrape_interval_ns).text);
+	if (job->scrape_interval_ns < TARGET_LEAST_INTERVAL_NS) {
+		find(reader, MONITOR_IGNORED, "interval: %s is raised to %s",
+			duration_format(job->scrape_interval_ns).text, duration_format(TARGET_LEAST_INTERVAL_NS).text);
+		job->scrape_interval_ns = TARGET_LEAST_INTERVAL_NS;
+	}
 }
 
 const struct monitor_scrape_class *find_scrape_class(

@@ -228,6 +228,7 @@ static void ignored_fields_are_told_but_not_when_they_ask_for_nothing(void **sta
 	assert_endpoint("{'followRedirects':false,'enableHttp2':false,'proxyUrl':'','bearerTokenFile':'',"
 			"'bearerTokenSecret':{'key':'','name':''},'oauth2':null,'port':null}",
 		"");
+	assert_endpoint("{'interval':'1ms'}", "ignored: " ENDPOINT " interval: 1ms is raised to 1s\n");
 	assert_endpoint("{'followRedirects':true,'colour':'red'}",
 		"ignored: " ENDPOINT ".followRedirects redirects are not followed: they would lead away from the pod\n"
 		"ignored: " ENDPOINT ".colour is not known to this version\n");

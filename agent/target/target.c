@@ -37,9 +37,14 @@ static int read_duration(struct labels labels, struct span name, uint64_t *ret_n
 
 static int read_times(struct target *target, struct labels labels, struct error *err)
 {
+	uint64_t least_ns = target->job->interval_ns;
+	if (least_ns > TARGET_LEAST_INTERVAL_NS)
+		least_ns = TARGET_LEAST_INTERVAL_NS;
 	if (read_duration(labels, SPAN("__scrape_interval__"), &target->interval_ns, err) < 0 ||
 		read_duration(labels, SPAN("__scrape_timeout__"), &target->timeout_ns, err) < 0)
 		return -EINVAL;
+	if (target->interval_ns < least_ns)
+		target->interval_ns = least_ns;
 	if (target->timeout_ns > target->interval_ns)
 		return error_set(err, EINVAL, "__scrape_timeout__: %s is longer than the interval, %s",
 			duration_format(target->timeout_ns).text, duration_format(target->interval_ns).text);

@@ -88,6 +88,22 @@ static void seeds_are_set_where_nothing_is(void **state)
 	target_unref(made.target);
 }
 
+static void a_label_cannot_ask_for_less_than_a_second_unless_the_job_does(void **state)
+{
+	(void)state;
+	const char *hasty = "__address__=10.0.0.1:80|__scrape_interval__=1ms|__scrape_timeout__=1ms";
+	struct made made = make(&plain, hasty);
+	assert_int_equal(made.result, 1);
+	assert_int_equal(made.target->interval_ns, NS_PER_SEC);
+	assert_int_equal(made.target->timeout_ns, NS_PER_MS);
+	target_unref(made.target);
+	struct target_job_options fast = {.job_name = "fast", .scrape_interval_ns = 200 * NS_PER_MS};
+	made = make(&fast, hasty);
+	assert_int_equal(made.result, 1);
+	assert_int_equal(made.target->interval_ns, 200 * NS_PER_MS);
+	target_unref(made.target);
+}
+
 static void relabelling_may_drop_and_says_which_rule_did(void **state)
 {
 	(void)state;
@@ -365,6 +381,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(seeds_are_set_where_nothing_is),
+		cmocka_unit_test(a_label_cannot_ask_for_less_than_a_second_unless_the_job_does),
 		cmocka_unit_test(relabelling_may_drop_and_says_which_rule_did),
 		cmocka_unit_test(labels_that_make_no_target_are_errors),
 		cmocka_unit_test(rules_that_blow_up_a_label_are_an_error_of_the_target),

@@ -165,6 +165,10 @@ int target_job_pack(const struct target_job *job, struct buf *out);
 /* -EBADMSG on any damage, -ENOMEM. */
 int target_job_unpack(struct span packed, struct target_job **ret_job);
 
+/* What others than the operator may ask for: an annotation, a monitor, a label that relabelling turns into __scrape_interval__. A shorter
+ * interval is raised to it, unless the job's own is as short. */
+#define TARGET_LEAST_INTERVAL_NS NS_PER_SEC
+
 /* ---- target -------------------------------------------------------------------- */
 
 enum target_origin {
