@@ -28,7 +28,7 @@ const char *monitors_resource_name(enum monitor_resource resource)
 
 /* ---- what they tell -------------------------------------------------------------------- */
 
-static void on_upsert(void *arg, const struct kube_object *object)
+static int on_upsert(void *arg, const struct kube_object *object)
 {
 	struct monitors_list *list = arg;
 	struct monitors *monitors = list->monitors;
@@ -40,6 +40,7 @@ static void on_upsert(void *arg, const struct kube_object *object)
 		log_warn(&monitors->core->log, "%s %s/%s: %s; what was known of it stays",
 			monitors_resource_name(list->resource), escape_bytes(object->namespace_).text,
 			escape_bytes(object->name).text, err.text[0] ? err.text : strerror(-result));
+	return result == -ENOMEM ? result : 0;
 }
 
 static void on_removed(void *arg, struct span uid)

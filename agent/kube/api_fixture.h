@@ -28,9 +28,10 @@ struct fixture {
 	struct kube_api *api;
 	char folder[64], token_file[96], ca_file[96];
 	struct buf log;
-	const char *until; /* the loop ends once the log has this text, */
-	size_t times;      /* so many times, */
-	size_t requests;   /* and the server so many requests */
+	const char *until;               /* the loop ends once the log has this text, */
+	size_t times;                    /* so many times, */
+	size_t requests;                 /* and the server so many requests */
+	unsigned upserts_without_memory; /* the first ones fail */
 };
 
 /* ---- replies --------------------------------------------------------------------------- */
@@ -245,12 +246,16 @@ static inline void fixture_request_lacks(const struct fixture *f, size_t number,
 
 /* ---- a watch that is written down -------------------------------------------------------------- */
 
-static inline void fixture_on_upsert(void *arg, const struct kube_object *object)
+static inline int fixture_on_upsert(void *arg, const struct kube_object *object)
 {
 	struct fixture *f = arg;
 	buf_printf(&f->log, "upsert %.*s/%.*s\n", SPAN_ARGS(object->namespace_), SPAN_ARGS(object->name));
 	assert_true(span_eq(json_string(json_get(object->json, "metadata"), "uid", SPAN_NONE), object->uid));
 	fixture_judge(f);
+	if (f->upserts_without_memory == 0)
+		return 0;
+	f->upserts_without_memory--;
+	return -ENOMEM;
 }
 
 static inline void fixture_on_removed(void *arg, struct span uid)

@@ -99,7 +99,7 @@ static void publish(struct kube_api_pods *pods)
 	kube_pods_unref(list);
 }
 
-static void on_upsert(void *arg, const struct kube_object *object)
+static int on_upsert(void *arg, const struct kube_object *object)
 {
 	struct kube_api_pods *pods = arg;
 	struct kube_pods *one;
@@ -116,6 +116,7 @@ static void on_upsert(void *arg, const struct kube_object *object)
 			r == -ENOMEM ? "out of memory" : "cannot be read");
 	else if (changed)
 		publish(pods);
+	return r == -ENOMEM ? r : 0;
 }
 
 static void on_removed(void *arg, struct span uid)

@@ -51,6 +51,13 @@ int kube_known_put(struct kube_known *known, struct span uid, struct span resour
 	return r < 0 ? r : 1;
 }
 
+void kube_known_doubt(struct kube_known *known, struct span uid)
+{
+	struct kube_known_object *object = map_get(&known->objects, uid);
+	if (object)
+		object->version_hash = ~object->version_hash;
+}
+
 bool kube_known_remove(struct kube_known *known, struct span uid)
 {
 	struct kube_known_object *object = map_remove(&known->objects, uid);

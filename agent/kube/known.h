@@ -16,6 +16,8 @@ void kube_known_done(struct kube_known *known);
 void kube_known_begin(struct kube_known *known);
 /* 1: new, or another version of it; 0: known as it is; -ENOMEM, -E2BIG. */
 int kube_known_put(struct kube_known *known, struct span uid, struct span resource_version);
+/* The owner could not take its last version: the next put is of another one. */
+void kube_known_doubt(struct kube_known *known, struct span uid);
 /* Whether it was known. */
 bool kube_known_remove(struct kube_known *known, struct span uid);
 /* Takes out all that was not put since kube_known_begin and tells of each. all: everything. 0; -ENOMEM: nothing was done. */

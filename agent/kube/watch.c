@@ -162,8 +162,10 @@ static void put_object(void *arg, const struct json *json)
 	watch->stats.objects = watch->known.objects.count;
 	if (r < 0)
 		fail(watch, -r, r == -E2BIG ? "more than 500000 objects" : "out of memory");
-	else if (r > 0)
-		watch->events.upsert(watch->events.arg, &object);
+	else if (r > 0 && watch->events.upsert(watch->events.arg, &object) < 0) {
+		kube_known_doubt(&watch->known, object.uid);
+		fail(watch, ENOMEM, "out of memory");
+	}
 }
 
 static void remove_object(struct kube_watch *watch, const struct json *json)

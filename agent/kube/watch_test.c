@@ -241,6 +241,24 @@ static void objects_of_a_missing_crd_go_after_two_answers_and_return(void **stat
 	fixture_stop(&f);
 }
 
+static void an_object_that_its_owner_has_no_memory_for_is_told_again(void **state)
+{
+	(void)state;
+	struct fixture f;
+	fixture_init(&f);
+	f.upserts_without_memory = 1;
+	fixture_answer(&f, "200 OK", "", TWO);
+	fixture_answer(&f, "200 OK", "", TWO);
+	fixture_stream(&f, SPAN_NONE, false);
+	fixture_start(&f, false);
+	struct kube_watch *watch = fixture_watch(&f);
+	fixture_run(&f, "synced\n", 2, 3);
+	assert_log(&f, "upsert ns/a\nfailing: list servicemonitors: out of memory\n"
+		       "upsert ns/a\nupsert ns/b\nsynced\nsynced\n");
+	kube_watch_free(watch);
+	fixture_stop(&f);
+}
+
 static void a_watch_list_without_an_end_leads_to_a_list(void **state)
 {
 	(void)state;
@@ -544,12 +562,13 @@ static void start_second(void *arg)
 	fixture_on_synced(&owner->f);
 }
 
-static void ignore_upsert(void *arg, const struct kube_object *object)
+static int ignore_upsert(void *arg, const struct kube_object *object)
 {
 	struct owner *owner = arg;
 	(void)object;
 	kube_watch_free(owner->second); /* at its second list */
 	owner->second = NULL;
+	return 0;
 }
 
 static void ignore_removed(void *arg, struct span uid)
@@ -617,6 +636,7 @@ int main(void)
 		cmocka_unit_test(where_a_version_is_refused_any_will_do),
 		cmocka_unit_test(refusals_and_failures_keep_what_was_told),
 		cmocka_unit_test(objects_of_a_missing_crd_go_after_two_answers_and_return),
+		cmocka_unit_test(an_object_that_its_owner_has_no_memory_for_is_told_again),
 		cmocka_unit_test(a_watch_list_without_an_end_leads_to_a_list),
 		cmocka_unit_test(kinds_of_the_core_are_never_absent),
 		cmocka_unit_test(first_events_in_any_order_are_no_place_to_go_on_from),

@@ -99,8 +99,8 @@ const char *kube_watch_state_name(enum kube_watch_state state);
 /* What was told stays true through FAILING and FORBIDDEN. Of ABSENT all objects are told to be removed, once two answers said so. The
  * callbacks may do anything but free their own watch. */
 struct kube_watch_events {
-	/* New, or another version of it. */
-	void (*upsert)(void *arg, const struct kube_object *object);
+	/* New, or another version of it. 0; -ENOMEM: the watch fails, and the object is told again. */
+	int (*upsert)(void *arg, const struct kube_object *object);
 	/* Gone; only of objects that were told. */
 	void (*removed)(void *arg, struct span uid);
 	/* All that there is was told, after the start and after each time the list had to be read again. */
