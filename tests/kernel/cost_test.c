@@ -32,6 +32,12 @@ static const struct scenario scenarios[] = {
 	{"4 workers", TRUTH_WORKERS, 2000, KEPT},
 };
 
+/* A server that loses the CPU between its last send and the hook behind it may come there after the window's end. */
+static bool counts_hold(const struct result *result, bool byte_counts)
+{
+	return !byte_counts || result->exact_bytes == result->scrapes;
+}
+
 static void measure(struct bench *bench, bool byte_counts)
 {
 	uint64_t stolen = stolen_ticks();
@@ -42,12 +48,12 @@ static void measure(struct bench *bench, bool byte_counts)
 		if (!byte_counts && scenario->mode == TRUTH_PROXY) /* those programs do not follow */
 			continue;
 		struct result result = run_scenario(bench, scenario);
-		for (int again = 0; again < 2 && !row_holds(&row, &result); again++) /* a neighbour's moment, perhaps */
-			result = run_scenario(bench, scenario);
+		for (int again = 0; again < 2 && !(row_holds(&row, &result) && counts_hold(&result, byte_counts));
+			again++)
+			result = run_scenario(bench, scenario); /* a neighbour's moment, perhaps */
 		print_row(bench, &row, &result);
 		assert_int_equal(result.recognised, result.scrapes);
-		if (byte_counts)
-			assert_int_equal(result.exact_bytes, result.scrapes);
+		assert_true(counts_hold(&result, byte_counts));
 		if (scenario->mode != TRUTH_PREFORK && scenario->mode != TRUTH_FORK)
 			assert_int_equal(result.right_pid, result.scrapes);
 	}
@@ -201,6 +207,6 @@ int main(void)
 		cmocka_unit_test(nothing_breaks_when_all_shared_memory_is_vandalised),
 		cmocka_unit_test(ten_thousand_connections_leave_no_trace),
 	};
-	int skipped = kernel_ready();
+	int skipped = kernel_measures();
 	return skipped ? skipped : cmocka_run_group_tests(tests, NULL, NULL);
 }

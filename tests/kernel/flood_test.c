@@ -148,8 +148,13 @@ static void a_flood_costs_little_and_ends_with_the_exact_set(void **state)
 		100 * NS_PER_MS; /* these two: so that the end is near; the cost is that of more work, not less */
 	limits.resync_ns = 2 * NS_PER_SEC;
 	assert_true(shared != MAP_FAILED);
-	netns_new(&netns);
 	consumer_start(&consumer, limits);
+	if (!has_snapshot(&consumer.loader)) {
+		consumer_stop(&consumer);
+		munmap(shared, sizeof(*shared));
+		skip(); /* what is above the rate is found by snapshots only */
+	}
+	netns_new(&netns);
 	pid_t child = fork();
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -28,6 +28,15 @@ int kernel_ready(void)
 	return KERNEL_SKIPPED;
 }
 
+int kernel_measures(void)
+{
+	int skipped = kernel_ready();
+	if (skipped != 0 || loader_asked().cost)
+		return skipped;
+	fprintf(stderr, "\n*** SKIPPED: costs are not tested here, this kernel cannot measure them (5.11) ***\n\n");
+	return KERNEL_SKIPPED;
+}
+
 uint64_t now_ns(void)
 {
 	struct timespec now;
@@ -78,6 +87,15 @@ void loader_stop(struct loader *loader)
 	probe_free(loader->probe);
 	assert_int_equal(waitpid(loader->pid, &status, 0), loader->pid);
 	assert_int_equal(status, 0);
+}
+
+struct probe_hello loader_asked(void)
+{
+	struct loader loader;
+	loader_start(&loader, NULL);
+	struct probe_hello hello = *probe_hello(loader.probe);
+	loader_stop(&loader);
+	return hello;
 }
 
 /* ---- namespaces and sockets ------------------------------------------------------------ */
@@ -178,6 +196,14 @@ void no_event(struct loader *loader, const struct netns *netns)
 {
 	struct listen_event event;
 	assert_false(wait_event(loader, netns, 50, &event));
+}
+
+bool has_snapshot(const struct loader *loader)
+{
+	bool has = probe_hello(loader->probe)->snapshot;
+	if (!has)
+		print_message("*** this kernel has no snapshot (5.11): without it ***\n");
+	return has;
 }
 
 size_t snapshot_of(struct loader *loader, const struct netns *netns, struct listen_event *ret_events, size_t max)

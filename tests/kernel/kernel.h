@@ -14,6 +14,8 @@ enum { KERNEL_SKIPPED = 77 };
 
 /* 0, or KERNEL_SKIPPED after saying loudly why. */
 int kernel_ready(void);
+/* The same where nothing can be tested but costs, by what a loader says of this kernel. */
+int kernel_measures(void);
 
 struct loader {
 	pid_t pid;
@@ -24,6 +26,8 @@ struct loader {
 void loader_start(struct loader *loader, const char *const *extra);
 /* Hangs up and waits for its end; fails the test when it did not end well. */
 void loader_stop(struct loader *loader);
+/* What a loader can do here as root: what a test may expect of this kernel, whatever its version. */
+struct probe_hello loader_asked(void);
 
 struct netns {
 	int fd;
@@ -43,6 +47,8 @@ uint16_t port_of(int fd);
 struct listen_event next_event(struct loader *loader, const struct netns *netns);
 /* Asserts that the namespace has none, which takes 50 ms. */
 void no_event(struct loader *loader, const struct netns *netns);
+/* Whether there are snapshots here; says so when not. */
+bool has_snapshot(const struct loader *loader);
 /* All records of a snapshot that are of the namespace, at most max; their number. */
 size_t snapshot_of(struct loader *loader, const struct netns *netns, struct listen_event *ret_events, size_t max);
 
