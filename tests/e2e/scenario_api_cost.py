@@ -75,9 +75,9 @@ class ApiCostTest(Installed):
         self.assertLessEqual({path for one in asked.values() for verb, path in one if verb in ("list", "watch")}, ASKED)
         size = max(agents.metrics(address)["gleaner_api_received_bytes_total"] for address in agents.addresses().values()) / 1000
         count = max(sum(one.values()) for one in asked.values())
-        TABLE.add("API server, one agent: start", f"{count} requests, {size:.0f} kB", "40, 2000 kB")
-        self.assertLessEqual(count, 40)
-        self.assertLessEqual(size, 2000)
+        TABLE.add("API server, one agent: start", f"{count} requests, {size:.0f} kB", "12, 900 kB")
+        self.assertLessEqual(count, 12)
+        self.assertLessEqual(size, 900)
 
     def test_cost_with_2000_services_and_300_monitors(self):
         small, server = max(memory().values()), cluster.ApiServer()

@@ -83,7 +83,7 @@ class MonitorsTest(Installed):
         super().tearDown()
         self.assertEqual(self.crossed(), dict.fromkeys(cluster.NODES, 0))
         for pod, (node, _) in running_pods("mon", "app=api").items():
-            self.assertLessEqual(set(traffic.askers("mon", pod)), {agents.addresses()[node]})
+            self.assertLessEqual(traffic.asking_nodes("mon", pod), {node})
 
     def test_targets_are_right_when_pods_come_and_go(self):
         right_in_mon("2 -> 1", api(scale=1))

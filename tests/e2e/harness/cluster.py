@@ -12,7 +12,6 @@ ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "../../.."))
 KIT = os.path.join(ROOT, "tests/e2e/cluster")
 NODES = ("node-a", "node-b")
 ADDRESSES = {"node-a": "192.168.77.2", "node-b": "192.168.77.3"}  # as cluster/lib.sh gives them
-PODS = "10.85.0.0/16"
 API_SERVER = "10.96.0.1"
 
 

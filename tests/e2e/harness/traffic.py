@@ -15,6 +15,11 @@ def askers(namespace, pod, container=None):
     return collections.Counter(line.split()[0] for line in log.splitlines() if " GET /metrics" in line)
 
 
+def asking_nodes(namespace, pod):
+    """The nodes whose pods asked it for /metrics since it began; agents that were replaced count, too."""
+    return {cluster.NODES[int(address.split(".")[2])] for address in askers(namespace, pod)}
+
+
 class Counters:
     """Packets and bytes of each agent, counted on its node from now on:
 
