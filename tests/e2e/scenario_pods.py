@@ -3,12 +3,13 @@
 import os
 import time
 
-from e2e_test import MANIFESTS, Installed, api, right, web
+from e2e_test import MANIFESTS, NothingCrosses, api, right, web
 from harness import agents, cluster
 from harness.cluster import apply, delete, get, kubectl
 from node.process import wait_until
 
 ANNOTATED = "kubernetes-pods"
+RUNNING = ("shop", "app=web"), ("mon", "app=api")
 
 
 def everywhere(replicas=None):
@@ -22,7 +23,9 @@ def right_everywhere(what, expected, **how):
     right(what, expected, namespace=("shop", "mon"), key=agents.job_and_address, **how)
 
 
-class ShapesTest(Installed):
+class ShapesTest(NothingCrosses):
+    WHAT, PODS = "pods of other shapes", RUNNING
+
     def test_sidecars_port_is_a_target_and_a_pod_in_the_nodes_network_is_one_of_monitors_only(self):
         manifest = os.path.join(MANIFESTS, "shapes.yaml")
         apply(manifest)
@@ -30,7 +33,8 @@ class ShapesTest(Installed):
         monitor = "podMonitor/shapes/metrics/0"
         expected = agents.together(
             agents.of_jobs("shapes", "app=sidecar", (ANNOTATED, None, 9102), (monitor, None, 9102)), agents.of_jobs("shapes", "app=hostnet", (monitor, None, 9001)))
-        right("a sidecar and a pod in the node's network", expected, namespace="shapes", key=agents.job_and_address)
+        with self.no_scrape_lost(5, *RUNNING):
+            right("a sidecar and a pod in the node's network", expected, namespace="shapes", key=agents.job_and_address)
         log = kubectl("-n", "gleaner", "logs", "-l", "app.kubernetes.io/name=gleaner", "--tail=-1")
         self.assertRegex(log, r"shapes/hostnet\b.*host_network")
         delete(manifest)
@@ -53,20 +57,22 @@ class ShapesTest(Installed):
             return agents.job_and_address(target) if target["discoveredLabels"].get("__meta_kubernetes_pod_name") == "static-app-node-b" else None
 
         expected = agents.of_jobs("default", "app=static-app", (ANNOTATED, None, 8000), ("podMonitor/default/static-app/0", None, 8000))
-        right("a static pod", expected, namespace="default", key=name)
+        with self.no_scrape_lost(5, *RUNNING):
+            right("a static pod", expected, namespace="default", key=name)
         uids = {target["discoveredLabels"]["__meta_kubernetes_pod_uid"] for target in agents.targets(agents.addresses()["node-b"]) if name(target)}
         self.assertEqual(uids, {get("pod", "static-app-node-b")["metadata"]["annotations"]["kubernetes.io/config.mirror"]})
 
 
-class OutagesTest(Installed):
-    RUNNING = ("shop", "app=web"), ("mon", "app=api")
+class OutagesTest(NothingCrosses):
+    WHAT, PODS = "outages", RUNNING
 
     def setUp(self):
+        super().setUp()
         agents.wait_until_right("2 pods each", everywhere(2), within=15, namespace=("shop", "mon"), key=agents.job_and_address, up=True)
 
     def test_api_server_away_for_a_minute_costs_no_scrape(self):
         targets, addresses = everywhere()(), agents.addresses()
-        with self.no_scrape_lost(5, *self.RUNNING):
+        with self.no_scrape_lost(5, *RUNNING):
             cluster.service("stop", "kube-apiserver")
             try:
                 time.sleep(60)
@@ -79,7 +85,7 @@ class OutagesTest(Installed):
         right_everywhere("after the API server was away for 60 s: 2 -> 4", everywhere(4))
 
     def test_restart_of_a_kubelet_costs_no_scrape(self):
-        with self.no_scrape_lost(5, *self.RUNNING):
+        with self.no_scrape_lost(5, *RUNNING):
             cluster.service("restart", "kubelet", "node-b")
             time.sleep(15)
         right_everywhere("after a kubelet's restart: 2 -> 4", everywhere(4))
